@@ -1,0 +1,219 @@
+"""The one recheck routine: what a count is defined as, on every device.
+
+Whatever the fast path cannot decide within its proven bound is decided here, in float64 with a
+fixed order of operations. Distances are sums of squared direct differences, so duplicated points
+tie exactly. Columns whose weight is negligible by definition (`NEGLIGIBLE`) are skipped, which is
+why looking only at the columns the fast path cannot rule out gives the same bits as looking at all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from gssl_poison.kernels.bounds import LOOSEST, NEGLIGIBLE
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_U = 2.0**-53
+
+MINOR, MAJOR, UNDECIDED = 0, 1, 2
+
+
+@njit(nogil=True, cache=True)
+def squared_distance(a: Any, i: int, b: Any, j: int) -> float:
+    """Return ``|a_i - b_j|^2`` in float64, eight running sums in a fixed order."""
+    n_features = a.shape[1]
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = n_features - n_features % 8
+    for k in range(0, whole, 8):
+        e0 = np.float64(a[i, k]) - np.float64(b[j, k])
+        e1 = np.float64(a[i, k + 1]) - np.float64(b[j, k + 1])
+        e2 = np.float64(a[i, k + 2]) - np.float64(b[j, k + 2])
+        e3 = np.float64(a[i, k + 3]) - np.float64(b[j, k + 3])
+        e4 = np.float64(a[i, k + 4]) - np.float64(b[j, k + 4])
+        e5 = np.float64(a[i, k + 5]) - np.float64(b[j, k + 5])
+        e6 = np.float64(a[i, k + 6]) - np.float64(b[j, k + 6])
+        e7 = np.float64(a[i, k + 7]) - np.float64(b[j, k + 7])
+        s0 += e0 * e0
+        s1 += e1 * e1
+        s2 += e2 * e2
+        s3 += e3 * e3
+        s4 += e4 * e4
+        s5 += e5 * e5
+        s6 += e6 * e6
+        s7 += e7 * e7
+    for k in range(whole, n_features):
+        e0 = np.float64(a[i, k]) - np.float64(b[j, k])
+        s0 += e0 * e0
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+
+
+@njit(nogil=True, cache=True)
+def sparse_squared_distance(
+    data: Any, indices: Any, start: int, stop: int, other_start: int, other_stop: int
+) -> float:
+    """Return the squared distance of two CSR rows, features in ascending order."""
+    total = 0.0
+    p, q = start, other_start
+    while p < stop and q < other_stop:
+        if indices[p] == indices[q]:
+            e = np.float64(data[p]) - np.float64(data[q])
+            p += 1
+            q += 1
+        elif indices[p] < indices[q]:
+            e = np.float64(data[p])
+            p += 1
+        else:
+            e = np.float64(data[q])
+            q += 1
+        total += e * e
+    while p < stop:
+        e = np.float64(data[p])
+        total += e * e
+        p += 1
+    while q < other_stop:
+        e = np.float64(data[q])
+        total += e * e
+        q += 1
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _decide(
+    log_weight: Floats,
+    slack: Floats,
+    columns: Integers,
+    count: int,
+    n_labeled: int,
+    bound: float,
+    total: Floats,
+    verdict: Integers,
+    i: int,
+) -> int:
+    """Judge one row from its log-weights and their errors; return the first column.
+
+    Where the ``bound`` of the fast path was too loose, the row's shares are added to ``total`` here.
+    """
+    best = 0
+    for c in range(1, count):
+        if log_weight[c] > log_weight[best]:
+            best = c
+    rest = 0.0
+    error = 0.0
+    for c in range(count):
+        below = log_weight[c] - log_weight[best]
+        if c != best and below >= -NEGLIGIBLE:
+            e = math.exp(below)
+            rest += e
+            error += e * math.expm1(slack[c] + slack[best] + (8.0 - below) * _U)
+    error += rest * (count + 1) * _U + n_labeled * math.exp(-NEGLIGIBLE)
+    if abs(rest - 1.0) <= error:
+        verdict[i] = UNDECIDED
+    elif rest < 1.0:
+        verdict[i] = MAJOR
+    else:
+        verdict[i] = MINOR
+    if not (bound <= LOOSEST):
+        for c in range(count):
+            total[columns[c]] += math.exp(log_weight[c] - log_weight[best]) / (1.0 + rest)
+    return int(columns[best])
+
+
+@njit(nogil=True, cache=True)
+def _candidates(scores: Any, reach: float, columns: Integers) -> int:
+    """Collect, in ascending order, the columns within ``reach`` of the largest score."""
+    largest = scores[0]
+    for j in range(1, scores.size):
+        largest = max(largest, scores[j])
+    count = 0
+    for j in range(scores.size):
+        # Not "scores[j] >= largest - reach": a score that is not finite must be looked at.
+        if not (scores[j] < largest - reach):
+            columns[count] = j
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def recheck_dense(
+    scores: Any,
+    bound: Floats,
+    doubtful: Integers,
+    a: Any,
+    a_rows: Integers,
+    b: Any,
+    b_rows: Integers,
+    gamma: float,
+    offset: Floats,
+    offset_error: float,
+    total: Floats,
+    first: Integers,
+    verdict: Integers,
+) -> None:
+    """Judge the ``doubtful`` rows of a block of dense rows.
+
+    ``scores`` (rows, l) and ``bound`` (rows,) only rule columns out. Row ``i`` of the block is
+    ``a[a_rows[i]]``, column ``j`` is ``b[b_rows[j]]``; ``offset`` (l,) is added to the log-weights
+    and known within ``offset_error``. Writes ``first`` and ``verdict`` of the doubtful rows, and adds
+    to ``total`` (l,) the shares of those whose ``bound`` is too loose.
+    """
+    n_labeled = scores.shape[1]
+    columns = np.empty(n_labeled, np.int64)
+    log_weight = np.empty(n_labeled)
+    slack = np.empty(n_labeled)
+    relative = (a.shape[1] / 8.0 + 12.0) * _U
+    for i in doubtful:
+        count = _candidates(scores[i], NEGLIGIBLE + 4.0 * bound[i] + 1e-3, columns)
+        for c in range(count):
+            j = columns[c]
+            scaled = gamma * squared_distance(a, a_rows[i], b, b_rows[j])
+            log_weight[c] = offset[j] - scaled
+            slack[c] = scaled * relative + abs(offset[j]) * _U + offset_error
+        first[i] = _decide(
+            log_weight, slack, columns, count, n_labeled, bound[i], total, verdict, i
+        )
+
+
+@njit(nogil=True, cache=True)
+def recheck_sparse(
+    scores: Any,
+    bound: Floats,
+    doubtful: Integers,
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    a_rows: Integers,
+    b_rows: Integers,
+    gamma: float,
+    offset: Floats,
+    offset_error: float,
+    total: Floats,
+    first: Integers,
+    verdict: Integers,
+) -> None:
+    """Judge the ``doubtful`` rows of a block of CSR rows; as `recheck_dense`."""
+    n_labeled = scores.shape[1]
+    columns = np.empty(n_labeled, np.int64)
+    log_weight = np.empty(n_labeled)
+    slack = np.empty(n_labeled)
+    for i in doubtful:
+        count = _candidates(scores[i], NEGLIGIBLE + 4.0 * bound[i] + 1e-3, columns)
+        start, stop = indptr[a_rows[i]], indptr[a_rows[i] + 1]
+        for c in range(count):
+            j = columns[c]
+            other_start, other_stop = indptr[b_rows[j]], indptr[b_rows[j] + 1]
+            scaled = gamma * sparse_squared_distance(
+                data, indices, start, stop, other_start, other_stop
+            )
+            terms = (stop - start) + (other_stop - other_start)
+            log_weight[c] = offset[j] - scaled
+            slack[c] = scaled * (terms + 12.0) * _U + abs(offset[j]) * _U + offset_error
+        first[i] = _decide(
+            log_weight, slack, columns, count, n_labeled, bound[i], total, verdict, i
+        )
