@@ -1,0 +1,249 @@
+"""One self-contained HTML file about a ranking: to look at first, and to read if you like.
+
+The page loads nothing: style and script are inside it, images are data URIs, and its content
+security policy forbids everything else by the hashes of those two pieces. Every string that comes
+from data passes through Jinja2's autoescape; the script is a constant and holds no data.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gssl_poison._atomic import atomic_write
+from gssl_poison.exceptions import InputError
+
+from ._charts import cumulative, histogram
+from ._facts import Facts, read_facts
+from ._format import count, number, percent, plural, short
+from ._map import class_path, point_map
+from ._thumbnails import thumbnails
+from ._words import write_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gssl_poison.datasets import Dataset
+
+__all__ = ["render_report", "write_report"]
+
+MAX_THUMBNAILS = 200
+MAX_FEATURE_COLUMNS = 6
+N_CARDS = 10
+N_COLORS = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    rank: int
+    point: int
+    label: str
+    code: int
+    mir: int
+    share: float
+    total: float
+    bar: float  # width of the bar, 0 to 100
+    image: str
+    features: tuple[float, ...]
+    true: str | None
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    table: pd.DataFrame,
+    dataset: Dataset,
+    *,
+    command: str | None = None,
+    max_rows: int = 500,
+    now: datetime.datetime | None = None,
+) -> Path:
+    """Write a ranking as one self-contained HTML file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write. It is replaced in one step, so a killed run leaves the old file.
+    table : pandas.DataFrame
+        What `gssl_poison.rank` returns, whole and with its ``attrs``.
+    dataset : Dataset
+        The data that were ranked.
+    command : str, optional
+        The command line to show under the settings.
+    max_rows : int
+        Rows of the ranking to list; the page says when there are more.
+    now : datetime.datetime, optional
+        The date to print; the current time if not given.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        The table is not a whole ranking of this data set, or `max_rows` is below 1.
+
+    Notes
+    -----
+    Only the rows that are drawn are read from ``dataset.X`` (at most 3,000 for the map and 200
+    images), so it may be a memory map or a large sparse matrix, which is never made dense.
+    """
+    html = render_report(table, dataset, command=command, max_rows=max_rows, now=now)
+    target = Path(path)
+    with atomic_write(target) as temporary:
+        # A class name read from a broken file may hold lone surrogates, which UTF-8 cannot.
+        temporary.write_bytes(html.encode("utf-8", "backslashreplace"))
+    return target
+
+
+def render_report(
+    table: pd.DataFrame,
+    dataset: Dataset,
+    *,
+    command: str | None = None,
+    max_rows: int = 500,
+    now: datetime.datetime | None = None,
+) -> str:
+    """Return the page `write_report` writes, as a string; the parameters are the same."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    if max_rows < 1:
+        raise InputError(f"max_rows is {max_rows}; a report lists at least 1 row of the ranking.")
+    facts = read_facts(table, dataset)
+    loader = PackageLoader(__name__)
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        count=count, number=number, percent=percent, plural=plural, short=short
+    )
+    environment.globals.update(symbol=class_path)
+    style = loader.get_source(environment, "report.css")[0]
+    script = loader.get_source(environment, "report.js")[0]
+    rows = _rows(facts, dataset, max_rows)
+    largest = float(facts.total.max())
+    return environment.get_template("report.html.j2").render(
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        facts=facts,
+        words=write_words(facts),
+        cards=rows[: min(N_CARDS, max(1, facts.n_labeled // 2))],
+        rows=rows,
+        total_format="%.1f" if largest >= 100 else "%.2f" if largest >= 1 else "%.3g",
+        has_images=any(row.image for row in rows),
+        n_thumbnails=MAX_THUMBNAILS,
+        feature_names=_feature_names(dataset),
+        has_truth=any(row.true is not None for row in rows),
+        charts=(cumulative(facts), histogram(facts)),
+        map=point_map(dataset, facts),
+        legend=_legend(facts),
+        n_colors=N_COLORS,
+        settings=_settings(facts, dataset),
+        versions=dict(facts.settings.get("versions", {})),
+        command=command,
+        now=now or datetime.datetime.now().astimezone(),
+    )
+
+
+def _hash(text: str) -> str:
+    """Hash an inline style or script the way a content security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _feature_names(dataset: Dataset) -> tuple[str, ...]:
+    """Name the features worth a column: a handful, and no pixels."""
+    d = int(dataset.X.shape[1])
+    if dataset.image_shape is not None or d > MAX_FEATURE_COLUMNS:
+        return ()
+    return tuple(dataset.feature_names or (f"feature {k}" for k in range(d)))
+
+
+def _rows(facts: Facts, dataset: Dataset, max_rows: int) -> list[Row]:
+    """Put the first rows of the ranking together."""
+    shown = facts.point[:max_rows]
+    images = thumbnails(dataset, shown[:MAX_THUMBNAILS])
+    features: list[tuple[float, ...]] = [()] * shown.size
+    if _feature_names(dataset):
+        picked = dataset.X[shown]
+        dense = picked.toarray() if hasattr(picked, "toarray") else picked
+        features = [tuple(float(value) for value in row) for row in dense]
+    weight = facts.weight[: shown.size]
+    longest = float(weight.max()) or 1.0
+    return [
+        Row(
+            rank=k + 1,
+            point=int(shown[k]),
+            label=facts.label[k],
+            code=int(facts.code[k]),
+            mir=int(facts.mir[k]),
+            share=float(facts.share[k]),
+            total=float(facts.total[k]),
+            bar=round(100 * float(weight[k]) / longest, 1),
+            image=images[k] if k < len(images) else "",
+            features=features[k],
+            true=facts.truth[k],
+        )
+        for k in range(shown.size)
+    ]
+
+
+def _legend(facts: Facts) -> list[tuple[str, int, int]]:
+    """Count the labels of each class: name, code, labels."""
+    labels = Counter(facts.label)
+    return [(name, code, labels[name]) for code, name in enumerate(facts.classes)]
+
+
+def _settings(facts: Facts, dataset: Dataset) -> list[tuple[str, str]]:
+    """List the settings that produced the table, in words."""
+    given: Mapping[str, Any] = facts.settings
+    seconds = [f"{number(float(given.get('seconds', 0)))} s"]
+    if given.get("seconds_gamma"):
+        seconds.append(f"{number(float(given['seconds_gamma']))} s for the gamma search")
+    rows = [
+        ("Data", facts.name),
+        ("Source", str(dataset.source)),
+        (
+            "Points",
+            f"{count(facts.n_labeled)} labelled, {count(facts.n_unlabeled)} unlabelled, "
+            f"{plural(int(dataset.X.shape[1]), 'feature')}",
+        ),
+        ("Classes", f"{count(len(facts.classes))}"),
+        ("Gamma", f"{float(given['gamma']):.12g} (rule: {given['gamma_rule']})"),
+        ("Influence", str(given.get("influence", "direct"))),
+        ("Ranked by", "total influence" if facts.by_total else "MIR, points decided"),
+        ("Normalization", str(given["normalization"])),
+        (
+            "Too close to call",
+            f"{plural(int(given['undecided']), 'point')}"
+            + (
+                f"; {count(int(given['rechecked']))} settled in double precision"
+                if given.get("rechecked")
+                else ""
+            ),
+        ),
+        (
+            "Arithmetic",
+            ", ".join(
+                str(given[key]) for key in ("route", "device", "device_note") if given.get(key)
+            ),
+        ),
+        ("Time", ", ".join(seconds)),
+    ]
+    return [(name, value) for name, value in rows if value]
