@@ -101,7 +101,9 @@ def _from_pandas(X: Any) -> npt.NDArray[Any]:
             "encode or drop them."
         )
     try:
-        dense: npt.NDArray[Any] = X.to_numpy(dtype=np.result_type(*_numpy_types(X)), na_value=np.nan)
+        dense: npt.NDArray[Any] = X.to_numpy(
+            dtype=np.result_type(*_numpy_types(X)), na_value=np.nan
+        )
     except (TypeError, ValueError) as error:
         raise InputTypeError(f"X cannot be read as numbers ({error}); convert it first.") from error
     return dense
@@ -139,7 +141,9 @@ def _canonical_dense(X: Any) -> npt.NDArray[Any]:
     try:
         dense = np.asarray(X)
     except ValueError as error:
-        raise InputError(f"X is ragged or nested too deep ({error}); give every row d numbers.") from error
+        raise InputError(
+            f"X is ragged or nested too deep ({error}); give every row d numbers."
+        ) from error
     if dense.dtype.kind == "O":
         raise InputTypeError(
             "X holds Python objects; convert it to numbers first, e.g. X.astype(float)."
@@ -152,20 +156,23 @@ def _canonical_dense(X: Any) -> npt.NDArray[Any]:
             "X.reshape(-1, 1) for a single feature."
         )
     _check_shape(dense.shape)
+    # A foreign byte order has the same values; the kernels read the native one.
+    dense = dense.astype(dense.dtype.newbyteorder("="), copy=False)
     if dense.dtype == np.bool_:
         return dense.view(np.uint8)
     if dense.dtype.kind == "f" and dense.dtype.itemsize == 2:
         return dense.astype(np.float32)
     if dense.dtype in (np.uint8, np.float32, np.float64):
-        # A foreign byte order has the same values; the kernels read the native one.
-        return dense.astype(dense.dtype.newbyteorder("="), copy=False)
+        return dense
     return dense.astype(np.float64)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
     """Refuse a table without rows or without features."""
     if shape[0] == 0 or shape[1] == 0:
-        raise InputError(f"X is empty, of shape {shape}; it needs at least one row and one feature.")
+        raise InputError(
+            f"X is empty, of shape {shape}; it needs at least one row and one feature."
+        )
 
 
 def refuse_not_finite(X: Features, rows: npt.NDArray[np.int64]) -> None:
@@ -175,8 +182,8 @@ def refuse_not_finite(X: Features, rows: npt.NDArray[np.int64]) -> None:
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
             raise InputError(
-                f"X[{row}, {wrong[0]}] is {values[wrong[0]]}; every feature must be a finite number: "
-                "drop the row or fill the value in."
+                f"X[{row}, {wrong[0]}] is {values[wrong[0]]}; every feature must be a finite "
+                "number: drop the row or fill the value in."
             )
     raise InputError(
         f"row {rows[0]} of X is so large that squared distances overflow float64; rescale X."

@@ -87,8 +87,8 @@ def choose_gamma(
       a root search finds it. Points that tie at the shortest distance count as one. Labels are not
       read. Costs ``2 s l d`` operations, ``s`` at most 256.
     - ``"loo"``: the gamma that maximises the leave-one-out log-likelihood of the known labels,
-      ``sum_j log(sum_{k != j, y_k = y_j} w_jk / sum_{k != j} w_jk)``, over at most 2,048 of them. It
-      reads labels. A class of one point has no support without it and is left out of the sum.
+      ``sum_j log(sum_{k != j, y_k = y_j} w_jk / sum_{k != j} w_jk)``, over at most 2,048 of them.
+      It reads labels. A class of one point has no support without it and is left out of the sum.
       One class alone is refused: every gamma is equally likely.
     """
     if isinstance(gamma, str):
@@ -172,9 +172,7 @@ def _scale(X: Features) -> Bandwidth:
     if is_sparse(X):
         data = X.data.astype(np.float64)
         mean = data.sum() / (n * d)
-        variance = float(
-            (np.square(data - mean).sum() + (n * d - data.size) * mean**2) / (n * d)
-        )
+        variance = float((np.square(data - mean).sum() + (n * d - data.size) * mean**2) / (n * d))
     else:
         step = max(1, 2**20 // d)
         starts = range(0, n, step)
@@ -185,7 +183,9 @@ def _scale(X: Features) -> Bandwidth:
     if not math.isfinite(variance):
         refuse_not_finite(X, np.arange(n, dtype=np.int64))
     if variance == 0.0:
-        return Bandwidth(1.0, "scale", "all features are constant, so gamma is 1 and does not matter")
+        return Bandwidth(
+            1.0, "scale", "all features are constant, so gamma is 1 and does not matter"
+        )
     return _checked(1.0 / (d * variance), "scale", "1 / (number of features x variance of X)")
 
 
@@ -197,7 +197,9 @@ def _median(X: Features) -> Bandwidth:
     if middle == 0.0:
         positive = distances[distances > 0.0]
         if positive.size == 0:
-            return Bandwidth(1.0, "median", "all sampled points are equal, so gamma is 1 and does not matter")
+            return Bandwidth(
+                1.0, "median", "all sampled points are equal, so gamma is 1 and does not matter"
+            )
         return _checked(
             1.0 / float(np.median(positive)),
             "median",
@@ -224,7 +226,7 @@ def effective_number(distances: Floats, gamma: float) -> Floats:
 
 
 def _solve(excess: Callable[[float], float], start: float) -> float:
-    """Return the gamma at which a decreasing function is 0, bracketed by doubling from ``start``."""
+    """Return the gamma at which a decreasing function is 0, bracketed outwards from ``start``."""
     from scipy.optimize import brentq
 
     low = high = math.log(start)
@@ -260,7 +262,7 @@ def _effective_neighbours(X: Features, labeled: Integers, unlabeled: Integers) -
         return Bandwidth(
             1.0,
             "auto",
-            "most points are equally far from every labelled point, so gamma is 1 and hardly matters",
+            "most points are equally far from all labels, so gamma is 1 and hardly matters",
         )
     near = np.partition(distances, min(4, columns.size - 1), axis=1)[:, min(4, columns.size - 1)]
     start = 1.0 / float(np.median(near[near > 0.0])) if (near > 0.0).any() else 1.0 / positive.max()
@@ -313,7 +315,9 @@ def _leave_one_out(X: Features, labeled: Integers, codes: Integers) -> Bandwidth
     distances = squared_distances(X, points, points)
     positive = distances[distances > 0.0]
     if positive.size == 0:
-        return Bandwidth(1.0, "loo", "all labelled points are equal, so gamma is 1 and does not matter")
+        return Bandwidth(
+            1.0, "loo", "all labelled points are equal, so gamma is 1 and does not matter"
+        )
     low, high = math.log(1e-3 / float(positive.max())), math.log(1e3 / float(positive.min()))
     grid = np.linspace(low, high, 49)
     for _ in range(3):
@@ -323,6 +327,5 @@ def _leave_one_out(X: Features, labeled: Integers, codes: Integers) -> Bandwidth
         grid = np.linspace(grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)], 13)
     words = f"best leave-one-out likelihood of {points.size} known labels, which it reads"
     if alone:
-        words += f"; {alone} classes of one point are left out"
+        words += f"; classes with a single labelled point are left out ({alone} of {n_classes})"
     return _checked(math.exp(log_gamma), "loo", words, reads_labels=True)
-

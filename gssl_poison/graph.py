@@ -115,8 +115,8 @@ def check_labeled(labeled: npt.ArrayLike, n_points: int) -> Integers:
     rows = np.asarray(labeled)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
         raise InputError(
-            f"labeled has shape {rows.shape} and type {rows.dtype}; pass the row numbers (l,) of the "
-            "labelled points, e.g. numpy.flatnonzero(mask)."
+            f"labeled has shape {rows.shape} and type {rows.dtype}; pass the row numbers (l,) "
+            "of the labelled points, e.g. numpy.flatnonzero(mask)."
         )
     rows = rows.astype(np.int64)
     if rows.min() < 0 or rows.max() >= n_points:

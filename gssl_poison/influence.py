@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -91,7 +91,8 @@ def measure_influence(
     progress : callable, optional
         Called as ``progress(done, all)`` in rows, from the calling thread.
     threads : int, optional
-        Blocks at a time; by default the processors this process may use. Counts do not depend on it.
+        Blocks at a time; by default the processors this process may use. Counts do not depend on
+        it.
 
     Returns
     -------
@@ -236,8 +237,16 @@ def in_order(
 
 
 def _blocks(rows: Integers, size: int) -> Iterator[Integers]:
-    """Cut row numbers into consecutive blocks."""
-    return (rows[start : start + size] for start in range(0, rows.size, size))
+    """Cut row numbers into consecutive blocks of almost equal length, at most ``size``.
+
+    A multiple of eight of them, where there are that many, so that the usual numbers of threads
+    finish together.
+    """
+    count = -(-rows.size // size)
+    if count > 8:
+        count = min(-(-count // 8) * 8, rows.size)
+    edges = np.arange(count + 1) * rows.size // count
+    return (rows[a:b] for a, b in pairwise(edges.tolist()))
 
 
 class _Counter:

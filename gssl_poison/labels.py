@@ -67,8 +67,8 @@ def split_labels(y: Any, n_points: int, unlabeled: Any = None) -> Labels:
             f"y has {len(values)} entries and X has {n_points} rows; they must be the same points "
             "in the same order."
         )
-    missing = np.fromiter((_is_missing(v) for v in values), dtype=bool, count=n_points)
-    only_missing = unlabeled is not None and _is_missing(unlabeled)
+    missing = np.fromiter((is_missing(v) for v in values), dtype=bool, count=n_points)
+    only_missing = unlabeled is not None and is_missing(unlabeled)
     if unlabeled is not None and not only_missing:
         marked = np.fromiter((_same(v, unlabeled) for v in values), dtype=bool, count=n_points)
         if not marked.any():
@@ -111,7 +111,7 @@ def _as_objects(y: Any) -> npt.NDArray[np.object_]:
     return values
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Tell whether a label is NaN, None, pandas' NA, NaT or an empty cell."""
     if value is None or value is Ellipsis:
         return True
@@ -143,14 +143,17 @@ def _minus_one_marks(
     plain_codes = len(numbers) == len(present) and bool(others) and all(v >= 0 for v in others)
     if not plain_codes or others == {1}:
         raise InputError(
-            f"the labels are {_listed(values[~missing])}, and -1 may be a class or mean unlabelled; "
-            "say which with unlabeled=-1 or, where only empty cells are unlabelled, unlabeled=nan."
+            f"the labels are {_listed(values[~missing])}, and -1 may be a class or mean "
+            "unlabelled; say which with unlabeled=-1 or, where only empty cells are unlabelled, "
+            "unlabeled=nan."
         )
     marks[:] = [isinstance(v, int | float) and v == -1 for v in values]
     return marks
 
 
-def encode_classes(labels: npt.NDArray[np.object_]) -> tuple[tuple[Any, ...], npt.NDArray[np.int64]]:
+def encode_classes(
+    labels: npt.NDArray[np.object_],
+) -> tuple[tuple[Any, ...], npt.NDArray[np.int64]]:
     """Return the sorted classes and the code of every label (l,)."""
     distinct = set(labels.tolist())
     continuous = sorted(v for v in distinct if isinstance(v, float) and not v.is_integer())[:3]

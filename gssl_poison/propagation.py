@@ -41,6 +41,7 @@ class Direct:
     normalization: str = "row"
 
     def __post_init__(self) -> None:
+        """Refuse an unknown normalisation."""
         if self.normalization not in NORMALIZATIONS:
             raise InputError(
                 f"normalization={self.normalization!r} is not known; use one of "
@@ -95,8 +96,8 @@ class FittedDirect:
 
         Notes
         -----
-        For reading and for tests: a plain float64 block, ``2 r l d`` operations and ``r l`` numbers.
-        "column-row" takes the weights of all points too. Counts come from
+        For reading and for tests: a plain float64 block of ``2 r l d`` operations and ``r l``
+        numbers. "column-row" takes the weights of all points too. Counts come from
         `gssl_poison.measure_influence`, which rechecks what rounding could turn.
         """
         chosen = self.unlabeled if rows is None else np.asarray(rows, dtype=np.int64)
@@ -105,7 +106,7 @@ class FittedDirect:
         scores = self.graph.log_weights(chosen, self.labeled)
         if self.normalization == "column-row":
             scores = scores - np.log(self._column_sums())
-        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares: Floats = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         return shares
 

@@ -71,9 +71,9 @@ def rank(
     DataFrame
         One row a labelled point, most influential first: ``rank`` (from 1), ``point`` (row number
         in X), ``label``, ``mir`` (unlabelled points in which its share of the influence is above
-        one half), ``total`` (sum of its shares) and ``share`` (``mir`` over the number of unlabelled
-        points). ``attrs`` holds gamma and how it was found, counts, undecided rows, versions and
-        remarks, as plain values.
+        one half), ``total`` (sum of its shares) and ``share`` (``mir`` over the number of
+        unlabelled points). ``attrs`` holds gamma and how it was found, counts, undecided rows,
+        versions and remarks, as plain values.
 
     Raises
     ------
@@ -190,9 +190,9 @@ def _notes(labels: Labels, measured: Influence) -> list[str]:
         )
     if measured.undecided:
         notes.append(
-            f"{measured.undecided:,} unlabelled points listen to two labelled points equally, up to "
-            "rounding: their largest share cannot be told from one half, and they count for nobody. "
-            "Duplicated labelled points do this."
+            f"{measured.undecided:,} unlabelled points listen to two labelled points equally, up "
+            "to rounding: their largest share cannot be told from one half, and they count for "
+            "nobody. Duplicated labelled points do this."
         )
     if labels.labeled.size == 1:
         notes.append("A single labelled point decides everything, whatever gamma is.")

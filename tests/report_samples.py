@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from gssl_poison.datasets import Dataset
 
 NOW = datetime.datetime(2026, 11, 21, 4, 50, tzinfo=datetime.UTC)

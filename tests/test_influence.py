@@ -113,7 +113,9 @@ def test_totals_are_the_same_bits_for_any_number_of_threads():
     np.testing.assert_array_equal(one.mir, three.mir)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int16", "int64", "float16", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "float32", "float64", "int16", "int64", "float16", "bool"]
+)
 def test_counts_do_not_depend_on_the_type_of_equal_values(dtype):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 2, size=(80, 30)).astype(dtype)
@@ -171,7 +173,7 @@ def test_three_equal_neighbours_are_no_major_influence():
 
 
 def test_column_normalisation_holds_back_a_point_in_a_crowd():
-    # The point at 0 sits in a crowd of its own, so its column sum is large; the point at 1 is alone.
+    # The point at 0 sits in a crowd, so its column sum is large; the point at 1 is alone.
     X = np.array([[0.0], [1.0], [0.49], [0.0], [0.01], [-0.01], [0.02]])
     assert measure(X, [0, 1], 5.0).mir.tolist() == [5, 0]
     assert measure(X, [0, 1], 5.0, "column-row").mir.tolist() == [4, 1]
@@ -213,16 +215,14 @@ def test_distances_that_overflow_are_refused():
         measure(X, [0, 2], 1.0)
 
 
-def test_progress_counts_rows_up_to_all():
+@pytest.mark.parametrize(("normalization", "everything"), [("row", 90), ("column-row", 190)])
+def test_progress_counts_rows_up_to_all(normalization, everything):
     X = make_points("normal", 100, 3, 0)
-    for normalization, everything in (("row", 90), ("column-row", 190)):
-        seen = []
-        measure(
-            X, np.arange(10), 1.0, normalization, block_size=8, progress=lambda *a: seen.append(a)
-        )
-        assert seen == sorted(seen)
-        assert seen[-1] == (everything, everything)
-        assert len(seen) > 10
+    seen = []
+    measure(X, np.arange(10), 1.0, normalization, block_size=8, progress=lambda *a: seen.append(a))
+    assert seen == sorted(seen)
+    assert seen[-1] == (everything, everything)
+    assert len(seen) > 10
 
 
 @pytest.mark.parametrize("block_size", [0, -3, 1.5, True, "8"])
@@ -261,7 +261,9 @@ def test_mnist_1_7_at_gamma_5_has_the_measured_counts(data_dir, part, clean_majo
 def test_cifar_and_reuters_equal_the_transcription_on_a_part(data_dir):
     cifar = gp.load_dataset("cifar10-cat-ship", labeled=0.05)
     part = np.arange(0, 10000, 10)
-    agrees(measure(cifar.X[part], np.arange(60), 0.1), transcribe(cifar.X[part], np.arange(60), 0.1))
+    agrees(
+        measure(cifar.X[part], np.arange(60), 0.1), transcribe(cifar.X[part], np.arange(60), 0.1)
+    )
     reuters = gp.load_dataset("reuters-corporate", labeled=0.05).X[::10]
     labeled = np.arange(0, reuters.shape[0], 9)
     for normalization in ("row", "column-row"):

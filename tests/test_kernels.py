@@ -132,8 +132,8 @@ def test_looking_at_fewer_columns_gives_the_same_verdict():
     for bound in (np.zeros(200), np.full(200, 1e9)):
         first, verdict = np.full(200, -1), np.full(200, -1)
         recheck.recheck_dense(
-            exact, bound, np.arange(200), X, rows, X, labeled, 4.0, np.zeros(100), 0.0, np.zeros(100),
-            first, verdict,
+            exact, bound, np.arange(200), X, rows, X, labeled, 4.0, np.zeros(100), 0.0,
+            np.zeros(100), first, verdict,
         )  # fmt: skip
         verdicts.append((first.tolist(), verdict.tolist()))
     assert verdicts[0] == verdicts[1]

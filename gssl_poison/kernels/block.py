@@ -107,7 +107,7 @@ class Columns:
         """Find the centre, the scale and the norms of the labelled points."""
         self.raw = self.X if self.in_place else np.ascontiguousarray(self.X[self.labeled])
         self.raw_rows = self.labeled if self.in_place else np.arange(self.n_labeled)
-        n_features = self.X.shape[1]
+        n_features = self.n_features
         self.center = np.zeros(n_features)
         step = max(1, 2**20 // n_features)
         for start in range(0, self.n_labeled, step):
@@ -115,34 +115,35 @@ class Columns:
             self.center += part.sum(axis=0, dtype=np.float64)
         self.center /= self.n_labeled
         self.scale = 1.0
+        squares = self._labeled_squares(step)
+        self.scale = self._choose_scale(math.sqrt(squares.max()))
+        if 2.0**-600 < squares.max() < 2.0**600:
+            self.squares = squares * self.scale**2  # a power of two: exact
+        else:  # the first pass may have lost digits to underflow
+            self.squares = self._labeled_squares(step)
+        self.largest_norm = float(norm_above(self.squares, n_features).max())
+
+    def _labeled_squares(self, step: int) -> Floats:
+        """Return the squared norms of the labelled points, centred and scaled, (l,)."""
         squares = np.empty(self.n_labeled)
-        for _ in range(2):  # once to learn the scale, once in it
-            scratch = np.empty((min(step, self.n_labeled), n_features), dtype=np.float32)
-            with np.errstate(over="ignore"):
-                for start in range(0, self.n_labeled, step):
-                    part = self.raw_rows[start : start + step]
-                    cpu.center_rows(
-                        self.raw,
-                        part,
-                        self.center,
-                        self.scale,
-                        scratch,
-                        squares[start : start + step],
-                    )
-            self.refuse_not_finite(squares, self.labeled)
-            self._choose_scale(math.sqrt(squares.max()))
-        self.squares = squares
-        self.largest_norm = float(norm_above(squares, n_features).max())
+        scratch = np.empty((min(step, self.n_labeled), self.n_features), dtype=np.float32)
+        for start in range(0, self.n_labeled, step):
+            part = slice(start, start + step)
+            cpu.center_rows(
+                self.raw, self.raw_rows[part], self.center, self.scale, scratch, squares[part]
+            )
+        self.refuse_not_finite(squares, self.labeled)
+        return squares
 
     def refuse_not_finite(self, squares: Floats, rows: Integers) -> None:
         """Refuse rows whose squared norm is not finite."""
         if not np.isfinite(squares).all():
             refuse_not_finite(self.X, rows[~np.isfinite(squares)])
 
-    def _choose_scale(self, largest: float) -> None:
-        """Scale by the power of two that brings the largest labelled norm near 1."""
-        if self.scale != 1.0 or largest == 0.0:
-            return
+    def _choose_scale(self, largest: float) -> float:
+        """Return the power of two that brings the largest labelled norm near 1."""
+        if largest == 0.0:
+            return 1.0
         exponent = -math.frexp(largest)[1]
         if abs(exponent) > _LARGEST_EXPONENT or not math.isfinite(
             self.gamma * 2.0 ** (-2 * exponent)
@@ -151,7 +152,7 @@ class Columns:
                 f"labelled points lie {largest:.3g} from their mean, and squared distances times "
                 f"gamma = {self.gamma:.3g} leave float64; rescale X to values near 1."
             )
-        self.scale = 2.0**exponent
+        return float(2.0**exponent)
 
     def _prepare_sparse(self) -> None:
         """Store the labelled rows by feature, and their norms."""
@@ -253,23 +254,13 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
     if doubtful.size:
         if columns.sparse:
             X = columns.X
-            where = (X.data, X.indices, X.indptr, rows, columns.labeled)
-            decide = recheck.recheck_sparse
+            where: tuple[Any, ...] = (X.data, X.indices, X.indptr, rows, columns.labeled)
+            decide: Any = recheck.recheck_sparse
         else:
             where = (source, source_rows, columns.raw, columns.raw_rows)
             decide = recheck.recheck_dense
-        decide(
-            scores,
-            bound,
-            doubtful,
-            *where,
-            columns.gamma,
-            columns.offset,
-            columns.offset_error,
-            total,
-            first,
-            verdict,
-        )
+        known = (columns.gamma, columns.offset, columns.offset_error)
+        decide(scores, bound, doubtful, *where, *known, total, first, verdict)
     return BlockResult(
         total=total,
         major=np.bincount(first[verdict == recheck.MAJOR], minlength=n_labeled),
@@ -336,9 +327,7 @@ def _sparse_dots(
     return scores, columns.row_bound(norm, n_terms, "float64")
 
 
-def add_degrees(
-    columns: Columns, rows: Integers, workspace: Workspace
-) -> tuple[Floats, Floats]:
+def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple[Floats, Floats]:
     """Return what a block of rows adds to the column sums of W, (l,), and the error it may have.
 
     Notes

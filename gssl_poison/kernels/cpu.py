@@ -108,8 +108,9 @@ def shares_of_block(
     """Turn a block of dot products into scores, and reduce each row while it is in cache.
 
     ``scores`` (rows, l) holds ``x_i . y_j`` and leaves as ``slope * x_i . y_j + bias_j``; ``total``
-    (l,) gains the shares of every row whose ``bound`` (rows,) is good; ``rest`` (rows,) is the sum of the weights but the largest, over
-    the largest; ``first`` (rows,) is the column of the largest score, the lower index on a tie.
+    (l,) gains the shares of every row whose ``bound`` (rows,) is good; ``rest`` (rows,) is the sum
+    of the weights but the largest, over the largest; ``first`` (rows,) is the column of the largest
+    score, the lower index on a tie.
     """
     n_rows, n_labeled = scores.shape
     for i in range(n_rows):

@@ -98,7 +98,7 @@ def _decide(
 ) -> int:
     """Judge one row from its log-weights and their errors; return the first column.
 
-    Where the ``bound`` of the fast path was too loose, the row's shares are added to ``total`` here.
+    Where the ``bound`` of the fast path was too loose, ``total`` gains the row's shares here.
     """
     best = 0
     for c in range(1, count):
@@ -160,8 +160,8 @@ def recheck_dense(
 
     ``scores`` (rows, l) and ``bound`` (rows,) only rule columns out. Row ``i`` of the block is
     ``a[a_rows[i]]``, column ``j`` is ``b[b_rows[j]]``; ``offset`` (l,) is added to the log-weights
-    and known within ``offset_error``. Writes ``first`` and ``verdict`` of the doubtful rows, and adds
-    to ``total`` (l,) the shares of those whose ``bound`` is too loose.
+    and known within ``offset_error``. Writes ``first`` and ``verdict`` of the doubtful rows, and
+    adds to ``total`` (l,) the shares of those whose ``bound`` is too loose.
     """
     n_labeled = scores.shape[1]
     columns = np.empty(n_labeled, np.int64)

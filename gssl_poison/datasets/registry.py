@@ -1,0 +1,305 @@
+"""The named data sets: what each is, which file it lies in and how its arrays are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gssl_poison.datasets.files import CSR_ARRAYS, as_csr, download_mnist, read_npz
+from gssl_poison.exceptions import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scipy.sparse import csr_array
+
+
+class Content(NamedTuple):
+    """What a loader reads: features, true classes, and what the features mean."""
+
+    X: npt.NDArray[Any] | csr_array
+    truth: npt.NDArray[Any]
+    feature_names: tuple[str, ...] | None = None
+    image_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class InFile:
+    """A data set that lies in a file of that name, and for some the function that downloads it."""
+
+    file: str
+    load: Callable[[Path], Content]
+    download: Callable[[str, str, str], Path] | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One named data set; `source` is its file, or what reads it from scikit-learn."""
+
+    name: str
+    n: int
+    d: int
+    classes: tuple[str | int, ...]
+    kind: Literal["images", "sparse", "table"]
+    description: str
+    how_to_get: str
+    source: InFile | Callable[[], Content]
+
+
+def _image_pixels(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return pixels in 0..1."""
+    pixels = rows.astype(np.float32)
+    pixels /= np.float32(255)
+    return pixels
+
+
+def _images(shape: tuple[int, ...], file: Path) -> Content:
+    """Read all training images in file order."""
+    arrays = read_npz(file, ("x_train", "y_train"))
+    return Content(
+        _image_pixels(arrays["x_train"]), arrays["y_train"].astype(np.int64), None, shape
+    )
+
+
+def _two_image_classes(
+    codes: tuple[int, int], names: tuple[str | int, str | int], shape: tuple[int, ...], file: Path
+) -> Content:
+    """Read the training images of two classes: all of the first, then all of the second."""
+    arrays = read_npz(file, ("x_train", "y_train"))
+    parts = [np.flatnonzero(arrays["y_train"] == code) for code in codes]
+    pixels = _image_pixels(arrays["x_train"][np.concatenate(parts)])
+    return Content(pixels, np.repeat(_names(names), [p.size for p in parts]), None, shape)
+
+
+def _sparse(positive: str, negative: str, extra: tuple[str, ...], file: Path) -> Content:
+    """Read the training rows of a sparse set with labels +1 and -1, and name the classes."""
+    arrays = read_npz(file, (*CSR_ARRAYS, "y", *extra))
+    X, y = as_csr(file, arrays), arrays["y"]
+    if "is_test" in arrays:
+        train = np.flatnonzero(~arrays["is_test"])
+        X, y = X[train], y[train]
+    words = tuple(arrays["vocabulary"].tolist()) if "vocabulary" in arrays else None
+    return Content(X, _names((negative, positive))[(y > 0).astype(np.intp)], words)
+
+
+def _digits() -> Content:
+    """Read scikit-learn's digits, all ten classes."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return Content(found.data, found.target.astype(np.int64), tuple(found.feature_names), (8, 8))
+
+
+def _digits_1_7() -> Content:
+    """Read scikit-learn's digits 1, then its digits 7."""
+    whole = _digits()
+    rows = np.concatenate([np.flatnonzero(whole.truth == code) for code in (1, 7)])
+    return whole._replace(X=whole.X[rows], truth=whole.truth[rows])
+
+
+def _bundled(function: str) -> Content:
+    """Read one of the small tables that come with scikit-learn."""
+    import sklearn.datasets
+
+    found = getattr(sklearn.datasets, function)()
+    names = _names(tuple(str(name) for name in found.target_names))
+    return Content(found.data, names[found.target], tuple(map(str, found.feature_names)))
+
+
+def _names(classes: tuple[str | int, ...]) -> npt.NDArray[Any]:
+    """Return class names as an array: whole numbers stay numbers, texts become objects."""
+    if all(isinstance(c, int) for c in classes):
+        return np.array(classes, dtype=np.int64)
+    return np.array(classes, dtype=object)
+
+
+_BUNDLED = "comes with scikit-learn"
+_MNIST = "run once with a network to download it from openml.org"
+_CIFAR = (
+    "write it from the CIFAR-10 python batches (https://www.cs.toronto.edu/~kriz/cifar.html) with "
+    "numpy.savez: x_train uint8 (10000, 3072), channel first, and y_train with CIFAR-10's class "
+    "numbers"
+)
+_A9A = (
+    "write LIBSVM's a9a (https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/binary.html) as "
+    "scipy.sparse.save_npz does, with arrays y (+1, -1) and is_test added, or rank LIBSVM's file "
+    "itself"
+)
+_REUTERS = (
+    "write the vectorised Reuters-21578 as scipy.sparse.save_npz does (CSR float32), with arrays "
+    "y (+1, -1), is_test and vocabulary added"
+)
+_MONEYFX = (
+    "write binary/reuters of https://github.com/X-DataInitiative/tick-datasets as "
+    "scipy.sparse.save_npz does (CSR float32), with arrays y (+1, -1) and is_test added"
+)
+_VW = (
+    "write the rcv1_small files of https://github.com/VowpalWabbit/vowpal_wabbit (folder test) as "
+    "scipy.sparse.save_npz does (CSR float32), with array y (+1, -1) added"
+)
+
+_DIGITS = tuple(range(10))
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec
+    for spec in (
+        Spec(
+            "digits",
+            1797,
+            64,
+            _DIGITS,
+            "images",
+            "scikit-learn's 8 x 8 handwritten digits, grey values 0..16",
+            _BUNDLED,
+            _digits,
+        ),
+        Spec(
+            "digits-1-7",
+            361,
+            64,
+            (1, 7),
+            "images",
+            "the ones and sevens of digits, ones first",
+            _BUNDLED,
+            _digits_1_7,
+        ),
+        Spec(
+            "mnist-1-7",
+            13_007,
+            784,
+            (1, 7),
+            "images",
+            "the ones and sevens of MNIST's training images, ones first; pixels 0..1",
+            _MNIST,
+            InFile(
+                "mnist.npz", partial(_two_image_classes, (1, 7), (1, 7), (28, 28)), download_mnist
+            ),
+        ),
+        Spec(
+            "mnist",
+            60_000,
+            784,
+            _DIGITS,
+            "images",
+            "MNIST's training images in canonical order; pixels 0..1",
+            _MNIST,
+            InFile("mnist.npz", partial(_images, (28, 28)), download_mnist),
+        ),
+        Spec(
+            "cifar10-cat-ship",
+            10_000,
+            3072,
+            ("cat", "ship"),
+            "images",
+            "CIFAR-10's training cats, then its ships; pixels 0..1",
+            _CIFAR,
+            InFile(
+                "cifar10_cat_ship.npz",
+                partial(_two_image_classes, (3, 8), ("cat", "ship"), (3, 32, 32)),
+            ),
+        ),
+        Spec(
+            "cifar10-airplane-frog",
+            10_000,
+            3072,
+            ("airplane", "frog"),
+            "images",
+            "CIFAR-10's training airplanes, then its frogs; pixels 0..1",
+            _CIFAR,
+            InFile(
+                "cifar10_airplane_frog.npz",
+                partial(_two_image_classes, (0, 6), ("airplane", "frog"), (3, 32, 32)),
+            ),
+        ),
+        Spec(
+            "reuters-corporate",
+            7135,
+            9878,
+            ("corporate", "other"),
+            "sparse",
+            "Reuters-21578 news, earnings and acquisitions against the rest, TF-IDF, training part",
+            _REUTERS,
+            InFile(
+                "reuters21578_corporate.npz",
+                partial(_sparse, "corporate", "other", ("is_test", "vocabulary")),
+            ),
+        ),
+        Spec(
+            "reuters-moneyfx",
+            7770,
+            8315,
+            ("money-fx", "other"),
+            "sparse",
+            "Reuters-21578 news, topic money-fx against the rest, TF-IDF, training part",
+            _MONEYFX,
+            InFile("reuters_moneyfx.npz", partial(_sparse, "money-fx", "other", ("is_test",))),
+        ),
+        Spec(
+            "a9a",
+            32_561,
+            123,
+            ("<=50K", ">50K"),
+            "sparse",
+            "LIBSVM's a9a: the Adult census table as 0/1 features, training part",
+            _A9A,
+            InFile("a9a.npz", partial(_sparse, ">50K", "<=50K", ("is_test",))),
+        ),
+        Spec(
+            "rcv1-vw-sample",
+            1747,
+            47_152,
+            ("CCAT", "other"),
+            "sparse",
+            "a small sample of RCV1 news from Vowpal Wabbit's tests, topic CCAT against the rest; "
+            "not LIBSVM's rcv1.binary",
+            _VW,
+            InFile("rcv1_vw_sample.npz", partial(_sparse, "CCAT", "other", ())),
+        ),
+        Spec(
+            "iris",
+            150,
+            4,
+            ("setosa", "versicolor", "virginica"),
+            "table",
+            "Fisher's iris flowers, in centimetres",
+            _BUNDLED,
+            partial(_bundled, "load_iris"),
+        ),
+        Spec(
+            "wine",
+            178,
+            13,
+            ("class_0", "class_1", "class_2"),
+            "table",
+            "chemical analysis of wines, in the units of the source, not standardised",
+            _BUNDLED,
+            partial(_bundled, "load_wine"),
+        ),
+        Spec(
+            "breast-cancer",
+            569,
+            30,
+            ("benign", "malignant"),
+            "table",
+            "Wisconsin breast cancer cell nuclei, in the units of the source, not standardised",
+            _BUNDLED,
+            partial(_bundled, "load_breast_cancer"),
+        ),
+    )
+}
+
+
+def check_content(spec: Spec, content: Content, source: str) -> None:
+    """Refuse a file that is not the data set its name says."""
+    classes = set(content.truth.tolist())
+    if content.X.shape != (spec.n, spec.d) or classes != set(spec.classes):
+        raise InputError(
+            f"{source} gives {content.X.shape[0]:,} x {content.X.shape[-1]:,} values and "
+            f"{len(classes)} classes where data set {spec.name!r} has {spec.n:,} x {spec.d:,} and "
+            f"{len(spec.classes)}; replace the file: {spec.how_to_get}."
+        )

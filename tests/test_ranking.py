@@ -1,0 +1,155 @@
+"""`rank`: the table, its order, its settings, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from reference import transcribe
+
+import gssl_poison as gp
+from gssl_poison.exceptions import DeviceError, InputError, InputTypeError
+
+
+@pytest.fixture
+def half_labelled(rng):
+    """Three clusters, a third of the points labelled."""
+    centers = rng.normal(size=(3, 5)) * 3
+    truth = rng.integers(0, 3, size=90)
+    X = centers[truth] + rng.normal(size=(90, 5))
+    y = np.array(["ant", "bee", "cat"], dtype=object)[truth]
+    y[rng.permutation(90)[:60]] = None
+    return X, y
+
+
+def test_the_table_says_what_the_definitions_say(half_labelled):
+    X, y = half_labelled
+    table = gp.rank(X, y, gamma=0.4)
+    assert list(table.columns) == ["rank", "point", "label", "mir", "total", "share"]
+    assert table["rank"].tolist() == list(range(1, 31))
+    labeled = np.flatnonzero([v is not None for v in y])
+    reference = transcribe(X, labeled, 0.4)
+    by_point = table.sort_values("point")
+    assert by_point["point"].tolist() == labeled.tolist()
+    assert by_point["mir"].tolist() == reference.mir.tolist()
+    assert by_point["label"].tolist() == y[labeled].tolist()
+    np.testing.assert_allclose(by_point["total"], reference.total, rtol=1e-4)
+    np.testing.assert_allclose(table["share"], table["mir"] / 60)
+
+
+@pytest.mark.parametrize(("by", "then"), [("mir", "total"), ("total", "mir")])
+def test_most_influential_first_and_ties_in_order(half_labelled, by, then):
+    table = gp.rank(*half_labelled, gamma=2.0, by=by)
+    keys = list(zip(-table[by], -table[then], table["point"], strict=True))
+    assert keys == sorted(keys)
+
+
+def test_equal_points_keep_their_order():
+    X = np.array([[0.0], [4.0], [8.0], [0.1], [4.1], [8.1]])
+    table = gp.rank(X, ["a", "b", "a", None, None, None], gamma=5.0)
+    assert table["point"].tolist() == [0, 1, 2]
+    assert table["mir"].tolist() == [1, 1, 1]
+
+
+def test_settings_are_plain_values_that_travel(half_labelled, tmp_path):
+    table = gp.rank(*half_labelled)
+    facts = json.loads(json.dumps(table.attrs))
+    assert facts == table.attrs
+    assert facts["gamma_rule"] == "auto"
+    assert facts["n_labeled"], facts["n_unlabeled"] == (30, 60)
+    assert facts["classes"] == ["ant", "bee", "cat"]
+    assert facts["undominated"] == 60 - table["mir"].sum()
+    assert facts["versions"]["gssl-poison"] == gp.__version__
+    assert facts["device"] == "cpu"
+    path = tmp_path / "table.parquet"
+    table.to_parquet(path)
+    pd.testing.assert_frame_equal(pd.read_parquet(path), table, check_dtype=False)
+
+
+def test_every_container_gives_the_same_table(half_labelled):
+    X, y = half_labelled
+    X = np.round(X * 4) / 4
+    expected = gp.rank(X, y, gamma=0.5)
+    frame = pd.DataFrame(X, columns=list("abcde"), index=np.arange(90) * 3)
+    for other, labels in (
+        (frame, pd.Series(y, index=frame.index)),
+        (sp.csr_array(X), y),
+        (sp.csc_matrix(X), list(y)),
+        (torch.tensor(X), y),
+        (torch.tensor(X, dtype=torch.float32), y),
+        (X.tolist(), y.tolist()),
+    ):
+        table = gp.rank(other, labels, gamma=0.5)
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["auto", "scale", "median", "loo"])
+@pytest.mark.parametrize("normalization", ["row", "column-row"])
+def test_every_rule_and_normalisation_runs(half_labelled, rule, normalization):
+    table = gp.rank(*half_labelled, gamma=rule, normalization=normalization)
+    assert table.attrs["gamma_rule"] == rule
+    assert table.attrs["normalization"] == normalization
+    assert table["total"].sum() == pytest.approx(60)
+
+
+def test_the_smallest_input():
+    table = gp.rank([[0.0], [1.0]], ["a", None])
+    assert table[["point", "mir", "share"]].to_numpy().tolist() == [[0, 1, 1.0]]
+    assert table.attrs["one_class"]
+    notes = " ".join(table.attrs["notes"])
+    assert "one class (a)" in notes
+    assert "single labelled point" in notes
+
+
+def test_constant_features_and_duplicates_are_ranked_and_said():
+    table = gp.rank(np.ones((6, 2)), ["a", "b", None, None, None, None])
+    assert table["mir"].tolist() == [0, 0]
+    assert table.attrs["undecided"] == 4
+    assert "cannot be told from one half" in table.attrs["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"by": "share"}, InputError, "by='share'"),
+        ({"influence": "indirect"}, InputError, "influence='indirect'"),
+        ({"normalization": "none"}, InputError, "normalization='none'"),
+        ({"gamma": -1}, InputError, "gamma=-1"),
+        ({"gamma": "cosine"}, InputError, "gamma='cosine'"),
+        ({"device": "cuda"}, DeviceError, "device='cuda'"),
+        ({"device": "gpu"}, InputError, "device='gpu'"),
+        ({"block_size": 0}, InputError, "block_size=0"),
+        ({"unlabeled": "dog"}, InputError, "unlabeled='dog'"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(half_labelled, options, kind, words):
+    with pytest.raises(kind, match=words):
+        gp.rank(*half_labelled, **options)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "kind"),
+    [
+        ([[1.0], [np.nan], [2.0]], [0, 1, None], InputError),
+        ([[1.0], [2.0], [np.inf]], [0, 1, None], InputError),
+        ([[1.0], [2.0]], [0, 1, None], InputError),
+        ([["x"], ["y"]], [0, None], InputTypeError),
+        ([[1.0], [2.0]], [-1, 1], InputError),
+    ],
+)
+def test_bad_data_are_value_or_type_errors(X, y, kind):
+    with pytest.raises(kind) as caught:
+        gp.rank(X, y)
+    assert isinstance(caught.value, ValueError | TypeError)
+
+
+def test_progress_and_block_size_reach_the_work(half_labelled):
+    seen = []
+    table = gp.rank(*half_labelled, block_size=7, progress=lambda *a: seen.append(a))
+    assert seen[-1] == (60, 60)
+    assert len(seen) >= 9
+    pd.testing.assert_frame_equal(table, gp.rank(*half_labelled), rtol=1e-4)
