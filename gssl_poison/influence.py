@@ -114,7 +114,8 @@ def measure_influence(
     """
     from threadpoolctl import threadpool_limits
 
-    from gssl_poison.kernels.block import Columns, reduce_block
+    from gssl_poison.kernels.block import reduce_block
+    from gssl_poison.kernels.columns import Columns
 
     graph = prop.graph
     started = time.perf_counter()
@@ -265,7 +266,8 @@ def _column_offsets(
     prop: FittedDirect, rows: int, workers: int, report: _Counter
 ) -> tuple[Floats, float]:
     """Return minus the logarithm of the labelled column sums of W, (l,), and its error."""
-    from gssl_poison.kernels.block import Columns, add_degrees
+    from gssl_poison.kernels.block import add_degrees
+    from gssl_poison.kernels.columns import Columns
 
     columns = Columns(prop.graph.X, prop.labeled, prop.graph.gamma)
     degree, error = np.zeros(prop.labeled.size), np.zeros(prop.labeled.size)

@@ -8,8 +8,9 @@ import scipy.sparse as sp
 from numba import njit
 
 from gssl_poison.kernels import cpu, recheck
-from gssl_poison.kernels.block import Columns, Workspace, _dense_dots, add_degrees, reduce_block
+from gssl_poison.kernels.block import Workspace, _multiply_dense, add_degrees, reduce_block
 from gssl_poison.kernels.bounds import decision_band, score_bound
+from gssl_poison.kernels.columns import Columns
 
 
 @njit
@@ -53,22 +54,22 @@ def test_scores_are_within_their_bound(precision, d, kind, record_property):
     labeled, rows = np.arange(40), np.arange(40, 120)
     gamma = 3.0 / np.square(X - X.mean(axis=0)).sum(axis=1).mean()
     columns = Columns(X, labeled, gamma)
+    known = columns.centered
     if precision == "float32":
-        route, scores, bound = _dense_dots(columns, rows, X, rows, Workspace())
-        assert route == "float32"
+        products = _multiply_dense(columns, rows, X, rows, Workspace())
+        assert products.route == "float32"
+        scores, bound = products.dots, products.bound
     else:
-        points = np.empty((80, d))
-        squares = np.empty(80)
-        cpu.center_rows(X, rows, columns.center, columns.scale, points, squares)
+        points, squares = np.empty((80, d)), np.empty(80)
+        cpu.center_rows(X, rows, known.center, known.scale, points, squares)
         bound = columns.row_bound(np.sqrt(squares) * (1 + 1e-9), d, "float64")
-        scores = points @ columns.prepared("float64")[0].T
-    bias = columns.prepared(precision)[1]
+        scores = points @ columns.points("float64").T
     shares, rest = np.empty(40, np.float32), np.empty(80)
     slope = scores.dtype.type(2 * columns.scaled_gamma)
-    scores = scores.copy()
     cpu.shares_of_block(
-        scores, slope, bias, bound, shares, np.zeros(40), rest, np.empty(80, dtype=np.int64)
-    )
+        scores, slope, columns.bias(precision), np.float32(1), bound, shares, np.zeros(40), rest,
+        np.empty(80, dtype=np.int64),
+    )  # fmt: skip
     exact = _exact_scores(X, labeled, rows, gamma)
     # Scores are known up to a constant of the row: compare differences, each within two bounds.
     error = (scores - scores[:, :1]).astype(np.longdouble) - (exact - exact[:, :1])
@@ -132,7 +133,7 @@ def test_looking_at_fewer_columns_gives_the_same_verdict():
     for bound in (np.zeros(200), np.full(200, 1e9)):
         first, verdict = np.full(200, -1), np.full(200, -1)
         recheck.recheck_dense(
-            exact, bound, np.arange(200), X, rows, X, labeled, 4.0, np.zeros(100), 0.0,
+            exact, 1.0, bound, np.arange(200), X, rows, X, labeled, 4.0, np.zeros(100), 0.0,
             np.zeros(100), first, verdict,
         )  # fmt: skip
         verdicts.append((first.tolist(), verdict.tolist()))

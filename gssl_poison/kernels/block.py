@@ -1,31 +1,28 @@
 """One block of rows, from points to shares: prepare, multiply, reduce, recheck what is in doubt.
 
-`Columns` holds what every block shares, the labelled side. `reduce_block` is a pure function of
-row numbers, so blocks run on any thread, in any order, and give the same bits.
+`reduce_block` is a pure function of row numbers, so blocks run on any thread, in any order, and
+give the same bits.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arrays import Features, is_sparse, refuse_not_finite
-from gssl_poison.exceptions import InputError
-from gssl_poison.kernels import cpu, recheck
-from gssl_poison.kernels.bounds import LOOSEST, UNIT_ROUNDOFF, decision_band, score_bound
+from gssl_poison.kernels import cpu, int8, recheck
+from gssl_poison.kernels.bounds import LOOSEST, UNIT_ROUNDOFF, decision_band
+from gssl_poison.kernels.columns import Columns, norm_above
+from gssl_poison.kernels.lattice import encode_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 # Beyond this norm, in units of the largest labelled norm, float32 could overflow.
 _LARGEST_FLOAT32_NORM = 2.0**60
-# Scaling by 2**k with |k| beyond this leaves float64 once squared.
-_LARGEST_EXPONENT = 505
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class BlockResult:
     undecided, rechecked, rows : int
         Rows within the routine's own bound of one half; rows it was asked about; all rows.
     route : str
-        Type of the product: "float32", "float64" or "sparse".
+        Type of the product: "int8", "float32", "float64" or "sparse".
     bound : float
         Largest proven error of a score that shares were taken from, in log units.
     """
@@ -55,140 +52,30 @@ class BlockResult:
     bound: float
 
 
-def norm_above(squares: Floats, n_terms: int | Floats) -> Floats:
-    """Return upper bounds of norms whose squares were summed over ``n_terms`` terms in float64."""
-    norms: Floats = np.sqrt(squares) * (1.0 + (np.asarray(n_terms) + 10.0) * 2.0**-52)
-    return norms
+@dataclass(frozen=True)
+class Products:
+    """Dot products of a block, and what makes scores of them.
 
-
-class Columns:
-    """The labelled side, prepared once: centred, scaled, and in each precision that was needed.
-
-    Parameters
+    Attributes
     ----------
-    X : (n, d) features
-        All points.
-    labeled : (l,) int64
-        Row numbers of the labelled points.
-    gamma : float
-        Kernel coefficient.
-    offset : (l,) float64, optional
-        Added to every log-weight of a column; known within ``offset_error``.
-    offset_error : float
-        See ``offset``.
+    route : str
+        As in `BlockResult`.
+    dots : (b', l') array, C-ordered
+        Products; rows and columns beyond b and l are padding.
+    slope, bias : scalar, (l,) array
+        A score is ``slope * dot + bias``, in the type of ``dots``.
+    unit : float
+        What a score of 1 is in log units.
+    bound : (b,) float64
+        Proven error of a row's scores, in log units.
     """
 
-    def __init__(
-        self,
-        X: Features,
-        labeled: Integers,
-        gamma: float,
-        offset: Floats | None = None,
-        offset_error: float = 0.0,
-    ) -> None:
-        self.X = X
-        self.labeled = labeled
-        self.gamma = gamma
-        self.n_labeled = int(labeled.size)
-        self.n_features = int(X.shape[1])
-        self.offset = np.zeros(self.n_labeled) if offset is None else offset
-        self.offset_error = offset_error
-        self.sparse = is_sparse(X)
-        self._prepared: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
-        self._lock = threading.Lock()
-        # Kernels read C-ordered rows where they lie; of anything else the labelled rows are copied.
-        self.in_place = not self.sparse and bool(X.flags.c_contiguous)
-        if self.sparse:
-            self._prepare_sparse()
-        else:
-            self._prepare_dense()
-
-    def _prepare_dense(self) -> None:
-        """Find the centre, the scale and the norms of the labelled points."""
-        self.raw = self.X if self.in_place else np.ascontiguousarray(self.X[self.labeled])
-        self.raw_rows = self.labeled if self.in_place else np.arange(self.n_labeled)
-        n_features = self.n_features
-        self.center = np.zeros(n_features)
-        step = max(1, 2**20 // n_features)
-        for start in range(0, self.n_labeled, step):
-            part = self.raw[self.raw_rows[start : start + step]]
-            self.center += part.sum(axis=0, dtype=np.float64)
-        self.center /= self.n_labeled
-        self.scale = 1.0
-        squares = self._labeled_squares(step)
-        self.scale = self._choose_scale(math.sqrt(squares.max()))
-        if 2.0**-600 < squares.max() < 2.0**600:
-            self.squares = squares * self.scale**2  # a power of two: exact
-        else:  # the first pass may have lost digits to underflow
-            self.squares = self._labeled_squares(step)
-        self.largest_norm = float(norm_above(self.squares, n_features).max())
-
-    def _labeled_squares(self, step: int) -> Floats:
-        """Return the squared norms of the labelled points, centred and scaled, (l,)."""
-        squares = np.empty(self.n_labeled)
-        scratch = np.empty((min(step, self.n_labeled), self.n_features), dtype=np.float32)
-        for start in range(0, self.n_labeled, step):
-            part = slice(start, start + step)
-            cpu.center_rows(
-                self.raw, self.raw_rows[part], self.center, self.scale, scratch, squares[part]
-            )
-        self.refuse_not_finite(squares, self.labeled)
-        return squares
-
-    def refuse_not_finite(self, squares: Floats, rows: Integers) -> None:
-        """Refuse rows whose squared norm is not finite."""
-        if not np.isfinite(squares).all():
-            refuse_not_finite(self.X, rows[~np.isfinite(squares)])
-
-    def _choose_scale(self, largest: float) -> float:
-        """Return the power of two that brings the largest labelled norm near 1."""
-        if largest == 0.0:
-            return 1.0
-        exponent = -math.frexp(largest)[1]
-        if abs(exponent) > _LARGEST_EXPONENT or not math.isfinite(
-            self.gamma * 2.0 ** (-2 * exponent)
-        ):
-            raise InputError(
-                f"labelled points lie {largest:.3g} from their mean, and squared distances times "
-                f"gamma = {self.gamma:.3g} leave float64; rescale X to values near 1."
-            )
-        return float(2.0**exponent)
-
-    def _prepare_sparse(self) -> None:
-        """Store the labelled rows by feature, and their norms."""
-        rows = self.X[self.labeled].astype(np.float64)
-        self.squares = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
-        self.refuse_not_finite(self.squares, self.labeled)
-        self.by_feature = rows.T.tocsr()
-        self.scale = 1.0
-        self.largest_norm = float(norm_above(self.squares, self.n_features).max())
-
-    @property
-    def scaled_gamma(self) -> float:
-        """Kernel coefficient in the units of the scaled points."""
-        return self.gamma / self.scale**2
-
-    def bias(self) -> Floats:
-        """Return what is added to every score of a column, (l,)."""
-        bias: Floats = self.offset - self.scaled_gamma * self.squares
-        return bias
-
-    def prepared(self, precision: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the centred, scaled labelled points (l, d) and the bias (l,) in a precision."""
-        with self._lock:
-            if precision not in self._prepared:
-                points = np.empty((self.n_labeled, self.X.shape[1]), dtype=precision)
-                unused = np.empty(self.n_labeled)
-                cpu.center_rows(self.raw, self.raw_rows, self.center, self.scale, points, unused)
-                self._prepared[precision] = (points, self.bias().astype(precision))
-            return self._prepared[precision]
-
-    def row_bound(self, row_norm: Floats, n_terms: int | Floats, precision: str) -> Floats:
-        """Bound the error of the scores of rows of these norms, offsets included; (rows,)."""
-        bound = score_bound(self.scaled_gamma, n_terms, row_norm, self.largest_norm, precision)
-        offset = float(np.abs(self.offset).max())
-        bound += 4.0 * UNIT_ROUNDOFF[precision] * offset + self.offset_error
-        return bound
+    route: str
+    dots: npt.NDArray[Any]
+    slope: Any
+    bias: npt.NDArray[Any]
+    unit: float
+    bound: Floats
 
 
 class Workspace:
@@ -232,24 +119,26 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
     Costs ``2 b l d`` operations in the product and about ten a score after it; memory
     ``b (l + d)`` numbers.
     """
-    n_labeled = columns.n_labeled
-    total = np.zeros(n_labeled)
+    source, source_rows = _source(columns, rows)
+    products = _multiply(columns, rows, source, source_rows, workspace)
+    bound = products.bound
+    total = np.zeros(columns.n_labeled)
     rest, first = np.empty(rows.size), np.empty(rows.size, dtype=np.int64)
-    buffer = workspace.take("shares", (n_labeled,), "float32")
-    if columns.sparse:
-        route, (scores, bound) = "sparse", _sparse_dots(columns, rows, workspace)
-        bias = columns.bias()
-    else:
-        source, source_rows = _source(columns, rows)
-        route, scores, bound = _dense_dots(columns, rows, source, source_rows, workspace)
-        bias = columns.prepared(route)[1]
-    slope = scores.dtype.type(2.0 * columns.scaled_gamma)
-    cpu.shares_of_block(scores, slope, bias, bound, buffer, total, rest, first)
-
+    cpu.shares_of_block(
+        products.dots,
+        products.slope,
+        products.bias,
+        np.float32(products.unit),
+        bound,
+        workspace.take("shares", (columns.n_labeled,), "float32"),
+        total,
+        rest,
+        first,
+    )
     low, high = decision_band(bound)
     verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
-    # Not "low <= rest": a rest that is not a number is in doubt.
     loose = ~(bound <= LOOSEST)
+    # Not "low <= rest": a rest that is not a number is in doubt.
     doubtful = np.flatnonzero(loose | ~((rest < low) | (rest > high)))
     if doubtful.size:
         if columns.sparse:
@@ -260,71 +149,97 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
             where = (source, source_rows, columns.raw, columns.raw_rows)
             decide = recheck.recheck_dense
         known = (columns.gamma, columns.offset, columns.offset_error)
-        decide(scores, bound, doubtful, *where, *known, total, first, verdict)
+        decide(products.dots, products.unit, bound, doubtful, *where, *known, total, first, verdict)
     return BlockResult(
         total=total,
-        major=np.bincount(first[verdict == recheck.MAJOR], minlength=n_labeled),
+        major=np.bincount(first[verdict == recheck.MAJOR], minlength=columns.n_labeled),
         undecided=int((verdict == recheck.UNDECIDED).sum()),
         rechecked=int(doubtful.size),
         rows=int(rows.size),
-        route=route,
+        route=products.route,
         bound=float(bound[~loose].max(initial=0.0)),
     )
 
 
-def _source(columns: Columns, rows: Integers) -> tuple[npt.NDArray[Any], Integers]:
+def _source(columns: Columns, rows: Integers) -> tuple[Any, Integers]:
     """Return C-ordered memory that holds the block's raw rows, and where in it they are."""
-    if columns.in_place:
+    if columns.sparse or columns.in_place:
         return columns.X, rows
     return np.ascontiguousarray(columns.X[rows]), np.arange(rows.size)
 
 
-def _dense_dots(
+def _multiply(
+    columns: Columns, rows: Integers, source: Any, source_rows: Integers, workspace: Workspace
+) -> Products:
+    """Multiply a block by the cheapest route whose bound is good."""
+    if columns.sparse:
+        return _multiply_sparse(columns, rows, workspace)
+    if columns.once(lambda: columns.lattice) is not None:
+        products = _multiply_codes(columns, source, source_rows, workspace)
+        if products is not None:
+            return products
+    return _multiply_dense(columns, rows, source, source_rows, workspace)
+
+
+def _multiply_codes(
+    columns: Columns, source: npt.NDArray[Any], source_rows: Integers, workspace: Workspace
+) -> Products | None:
+    """Multiply a block of 8-bit codes exactly, or return None where it is no such block."""
+    lattice = columns.lattice
+    assert lattice is not None  # noqa: S101 - for the type checker
+    n_rows, width = source_rows.size, lattice.codes.shape[1]
+    codes = workspace.take("codes", (int8.padded(n_rows, int8.TILE), width), "uint8")
+    codes[:, columns.n_features :] = 0
+    squares = np.empty(n_rows, dtype=np.int64)
+    if not encode_rows(source, source_rows, lattice.step, lattice.off, codes, squares):
+        return None
+    bound = lattice.row_bound(columns.gamma, squares)
+    if np.median(bound) > LOOSEST:
+        return None
+    dots = workspace.take("dots", (codes.shape[0], lattice.codes.shape[0]), "int32")
+    int8.multiply(codes, lattice.codes, dots)
+    unit = lattice.unit(columns.gamma)
+    return Products("int8", dots, np.int32(2), lattice.minus_squares, unit, bound)
+
+
+def _multiply_dense(
     columns: Columns,
     rows: Integers,
     source: npt.NDArray[Any],
     source_rows: Integers,
     workspace: Workspace,
-) -> tuple[str, npt.NDArray[Any], Floats]:
+) -> Products:
     """Multiply a block in float32 where its bound is good, else in float64."""
-    shape = (rows.size, columns.X.shape[1])
+    known = columns.once(lambda: columns.centered)
     squares = np.empty(rows.size)
     for precision in ("float32", "float64"):
-        points = workspace.take("points", shape, precision)
-        cpu.center_rows(source, source_rows, columns.center, columns.scale, points, squares)
+        points = workspace.take("points", (rows.size, columns.n_features), precision)
+        cpu.center_rows(source, source_rows, known.center, known.scale, points, squares)
         columns.refuse_not_finite(squares, rows)
         norm = norm_above(squares, columns.n_features)
-        bound = columns.row_bound(norm, shape[1], precision)
-        if precision == "float64" or (
-            np.median(bound) <= LOOSEST and norm.max() <= _LARGEST_FLOAT32_NORM
-        ):
+        bound = columns.row_bound(norm, columns.n_features, precision)
+        if np.median(bound) <= LOOSEST and norm.max() <= _LARGEST_FLOAT32_NORM:
             break
-    scores = workspace.take("scores", (rows.size, columns.n_labeled), precision)
-    np.matmul(points, columns.prepared(precision)[0].T, out=scores)
-    return precision, scores, bound
+    dots = workspace.take("dots", (rows.size, columns.n_labeled), precision)
+    labeled = columns.once(lambda: columns.points(precision))
+    np.matmul(points, labeled.T, out=dots)
+    slope = dots.dtype.type(2.0 * columns.scaled_gamma)
+    return Products(precision, dots, slope, columns.bias(precision), 1.0, bound)
 
 
-def _sparse_dots(
-    columns: Columns, rows: Integers, workspace: Workspace
-) -> tuple[npt.NDArray[Any], Floats]:
+def _multiply_sparse(columns: Columns, rows: Integers, workspace: Workspace) -> Products:
     """Multiply a block of CSR rows by the labelled rows, in float64, without densifying either."""
-    X, labeled = columns.X, columns.by_feature
+    X, labeled = columns.X, columns.once(lambda: columns.by_feature)
     squares, n_terms = np.empty(rows.size), np.empty(rows.size)
     cpu.sparse_squares(X.data, X.indptr, rows, squares, n_terms)
     columns.refuse_not_finite(squares, rows)
-    norm = norm_above(squares, n_terms)
-    scores = workspace.take("scores", (rows.size, columns.n_labeled), "float64")
+    dots = workspace.take("dots", (rows.size, columns.n_labeled), "float64")
     cpu.sparse_dots(
-        X.data,
-        X.indices,
-        X.indptr,
-        rows,
-        labeled.data,
-        labeled.indices,
-        labeled.indptr,
-        scores,
+        X.data, X.indices, X.indptr, rows, labeled.data, labeled.indices, labeled.indptr, dots
     )
-    return scores, columns.row_bound(norm, n_terms, "float64")
+    bound = columns.row_bound(norm_above(squares, n_terms), n_terms, "float64")
+    slope = np.float64(2.0 * columns.gamma)
+    return Products("sparse", dots, slope, columns.bias("float64"), 1.0, bound)
 
 
 def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple[Floats, Floats]:
@@ -344,21 +259,22 @@ def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple
             X.data, X.indices, X.indptr, rows, columns.labeled, own, columns.gamma, degree, error
         )
         return degree, error
+    known = columns.once(lambda: columns.centered)
     source, source_rows = _source(columns, rows)
     points = workspace.take("points", (rows.size, columns.n_features), "float64")
     squares = np.empty(rows.size)
-    cpu.center_rows(source, source_rows, columns.center, columns.scale, points, squares)
+    cpu.center_rows(source, source_rows, known.center, known.scale, points, squares)
     columns.refuse_not_finite(squares, rows)
     norm = norm_above(squares, columns.n_features)
-    dots = workspace.take("scores", (rows.size, columns.n_labeled), "float64")
-    np.matmul(points, columns.prepared("float64")[0].T, out=dots)
+    dots = workspace.take("dots", (rows.size, columns.n_labeled), "float64")
+    np.matmul(points, columns.once(lambda: columns.points("float64")).T, out=dots)
     # |x|^2, |y|^2 and 2 x.y are each within gamma_(d+10) of terms that sum to (|x| + |y|)^2.
     k = (columns.n_features + 10.0) * UNIT_ROUNDOFF["float64"]
-    bound = columns.scaled_gamma * (norm + columns.largest_norm) ** 2 * k / (1.0 - k)
+    bound = columns.scaled_gamma * (norm + known.largest_norm) ** 2 * k / (1.0 - k)
     cpu.degrees_of_dense_block(
         dots,
         squares,
-        columns.squares,
+        known.squares,
         bound,
         source,
         source_rows,
@@ -366,7 +282,7 @@ def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple
         columns.raw_rows,
         own,
         columns.gamma,
-        columns.scale**-2,
+        known.scale**-2,
         degree,
         error,
     )

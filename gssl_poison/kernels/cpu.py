@@ -51,13 +51,40 @@ def exp32(x: Any) -> Any:
     return p * scale
 
 
+def _score(dot: Any, slope: Any, bias: Any) -> Any:
+    """Return ``slope * dot + bias`` in the type of the dot product; integers have slope 2."""
+    raise RuntimeError("compiled code only")
+
+
+@overload(_score, inline="always")
+def _score_overload(dot: Any, slope: Any, bias: Any) -> Any:
+    if dot == types.int32:
+
+        def of_int32(dot: Any, slope: Any, bias: Any) -> Any:
+            return np.int32(dot + dot + bias)
+
+        return of_int32
+
+    def of_float(dot: Any, slope: Any, bias: Any) -> Any:
+        return dot * slope + bias
+
+    return of_float
+
+
 def _order_key(x: Any) -> Any:
-    """Map a float to an integer of the same order: LLVM vectorises integer maxima only."""
+    """Map a score to an integer of the same order: LLVM vectorises integer maxima only."""
     raise RuntimeError("compiled code only")
 
 
 @overload(_order_key, inline="always")
 def _order_key_overload(x: Any) -> Any:
+    if x == types.int32:
+
+        def of_int32(x: Any) -> Any:
+            return x
+
+        return of_int32
+
     if x == types.float32:
 
         def of_float32(x: Any) -> Any:
@@ -73,21 +100,28 @@ def _order_key_overload(x: Any) -> Any:
     return of_float64
 
 
-def _from_order_key(key: Any) -> Any:
-    """Undo `_order_key`."""
+def _from_order_key(key: Any, like: Any) -> Any:
+    """Undo `_order_key`, to the type of ``like``."""
     raise RuntimeError("compiled code only")
 
 
 @overload(_from_order_key, inline="always")
-def _from_order_key_overload(key: Any) -> Any:
-    if key == types.int32:
+def _from_order_key_overload(key: Any, like: Any) -> Any:
+    if like == types.int32:
 
-        def to_float32(key: Any) -> Any:
+        def to_int32(key: Any, like: Any) -> Any:
+            return key
+
+        return to_int32
+
+    if like == types.float32:
+
+        def to_float32(key: Any, like: Any) -> Any:
             return np.int32(key ^ ((key >> np.int32(31)) & np.int32(0x7FFFFFFF))).view(np.float32)
 
         return to_float32
 
-    def to_float64(key: Any) -> Any:
+    def to_float64(key: Any, like: Any) -> Any:
         flipped = key ^ ((key >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
         return np.int64(flipped).view(np.float64)
 
@@ -99,6 +133,7 @@ def shares_of_block(
     scores: npt.NDArray[Any],
     slope: Any,
     bias: npt.NDArray[Any],
+    unit: Any,
     bound: Floats,
     buffer: npt.NDArray[np.float32],
     total: Floats,
@@ -107,24 +142,25 @@ def shares_of_block(
 ) -> None:
     """Turn a block of dot products into scores, and reduce each row while it is in cache.
 
-    ``scores`` (rows, l) holds ``x_i . y_j`` and leaves as ``slope * x_i . y_j + bias_j``; ``total``
-    (l,) gains the shares of every row whose ``bound`` (rows,) is good; ``rest`` (rows,) is the sum
-    of the weights but the largest, over the largest; ``first`` (rows,) is the column of the largest
-    score, the lower index on a tie.
+    ``scores`` (rows, l, or more of both: padding is not read) holds ``x_i . y_j`` and leaves as
+    ``slope * x_i . y_j + bias_j``, of which 1 is ``unit`` in log units; ``total`` (l,) gains the
+    shares of every row whose ``bound`` (rows,) is good; ``rest`` (rows,) is the sum of the weights
+    but the largest, over the largest; ``first`` (rows,) is the column of the largest score, the
+    lower index on a tie.
     """
-    n_rows, n_labeled = scores.shape
-    for i in range(n_rows):
+    n_labeled = total.size
+    for i in range(rest.size):
         row = scores[i]
-        largest = _order_key(row[0] * slope + bias[0])
+        largest = _order_key(_score(row[0], slope, bias[0]))
         for j in range(n_labeled):
-            t = row[j] * slope + bias[j]
+            t = _score(row[j], slope, bias[j])
             row[j] = t
             largest = max(largest, _order_key(t))
-        top = _from_order_key(largest)
+        top = _from_order_key(largest, row[0])
         mass = 0.0
         column = np.int32(n_labeled)
         for j in range(n_labeled):
-            below = np.float32(row[j] - top)
+            below = np.float32(row[j] - top) * unit
             column = min(column, np.int32(n_labeled) if below < _ZERO else np.int32(j))
             e = _ZERO if below < _FLOOR else exp32(max(below, _FLOOR))
             buffer[j] = e

@@ -126,13 +126,13 @@ def _decide(
 
 
 @njit(nogil=True, cache=True)
-def _candidates(scores: Any, reach: float, columns: Integers) -> int:
+def _candidates(scores: Any, n_labeled: int, reach: float, columns: Integers) -> int:
     """Collect, in ascending order, the columns within ``reach`` of the largest score."""
     largest = scores[0]
-    for j in range(1, scores.size):
+    for j in range(1, n_labeled):
         largest = max(largest, scores[j])
     count = 0
-    for j in range(scores.size):
+    for j in range(n_labeled):
         # Not "scores[j] >= largest - reach": a score that is not finite must be looked at.
         if not (scores[j] < largest - reach):
             columns[count] = j
@@ -143,6 +143,7 @@ def _candidates(scores: Any, reach: float, columns: Integers) -> int:
 @njit(nogil=True, cache=True)
 def recheck_dense(
     scores: Any,
+    unit: float,
     bound: Floats,
     doubtful: Integers,
     a: Any,
@@ -158,18 +159,20 @@ def recheck_dense(
 ) -> None:
     """Judge the ``doubtful`` rows of a block of dense rows.
 
-    ``scores`` (rows, l) and ``bound`` (rows,) only rule columns out. Row ``i`` of the block is
+    ``scores`` (rows, l, in log units once times ``unit``) and ``bound`` (rows,) only rule columns
+    out. Row ``i`` of the block is
     ``a[a_rows[i]]``, column ``j`` is ``b[b_rows[j]]``; ``offset`` (l,) is added to the log-weights
     and known within ``offset_error``. Writes ``first`` and ``verdict`` of the doubtful rows, and
     adds to ``total`` (l,) the shares of those whose ``bound`` is too loose.
     """
-    n_labeled = scores.shape[1]
+    n_labeled = offset.size
     columns = np.empty(n_labeled, np.int64)
     log_weight = np.empty(n_labeled)
     slack = np.empty(n_labeled)
     relative = (a.shape[1] / 8.0 + 12.0) * _U
     for i in doubtful:
-        count = _candidates(scores[i], NEGLIGIBLE + 4.0 * bound[i] + 1e-3, columns)
+        reach = (NEGLIGIBLE + 4.0 * bound[i] + 1e-3) / unit
+        count = _candidates(scores[i], n_labeled, reach, columns)
         for c in range(count):
             j = columns[c]
             scaled = gamma * squared_distance(a, a_rows[i], b, b_rows[j])
@@ -183,6 +186,7 @@ def recheck_dense(
 @njit(nogil=True, cache=True)
 def recheck_sparse(
     scores: Any,
+    unit: float,
     bound: Floats,
     doubtful: Integers,
     data: Any,
@@ -198,12 +202,13 @@ def recheck_sparse(
     verdict: Integers,
 ) -> None:
     """Judge the ``doubtful`` rows of a block of CSR rows; as `recheck_dense`."""
-    n_labeled = scores.shape[1]
+    n_labeled = offset.size
     columns = np.empty(n_labeled, np.int64)
     log_weight = np.empty(n_labeled)
     slack = np.empty(n_labeled)
     for i in doubtful:
-        count = _candidates(scores[i], NEGLIGIBLE + 4.0 * bound[i] + 1e-3, columns)
+        reach = (NEGLIGIBLE + 4.0 * bound[i] + 1e-3) / unit
+        count = _candidates(scores[i], n_labeled, reach, columns)
         start, stop = indptr[a_rows[i]], indptr[a_rows[i] + 1]
         for c in range(count):
             j = columns[c]
