@@ -7,6 +7,8 @@ protocols, and none of them is imported unless the caller already holds one of t
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -40,6 +42,24 @@ def resolve_device(device: str) -> tuple[str, str]:
 def n_threads() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _blas() -> Any:
+    """Find the BLAS libraries of this process, once: it means reading all it has loaded."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Return a context in which a matrix product runs on the thread that asks for it.
+
+    Where every thread multiplies a block of its own, a BLAS that splits each product as well would
+    only fight over the processors; and its idle threads spin on into what comes next.
+    """
+    context: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return context
 
 
 def is_sparse(X: object) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arrays import n_threads
+from gssl_poison._arrays import n_threads, one_blas_thread
 from gssl_poison.exceptions import InputError
 from gssl_poison.propagation import FittedDirect
 
@@ -112,21 +112,17 @@ def measure_influence(
     ``2 u l d`` operations ("column-row": ``2 n l d`` in float64 before it); memory of
     ``threads (l + d)`` times the block size and ``l d`` numbers.
     """
-    from threadpoolctl import threadpool_limits
-
     from gssl_poison.kernels.block import reduce_block
     from gssl_poison.kernels.columns import Columns
 
+    started = time.perf_counter()  # kernels are imported by now: this is the work
     graph = prop.graph
-    started = time.perf_counter()
     rows = check_block_size(block_size, prop.labeled.size)
     workers = n_threads() if threads is None else threads
     n_passes = 2 if prop.normalization == "column-row" else 1
     everything = prop.unlabeled.size + (graph.n_points if n_passes == 2 else 0)
     report = _Counter(progress, everything)
-    # Every thread multiplies its own block: a BLAS that splits each product as well would only
-    # fight over the processors.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         offset, offset_error = None, 0.0
         if n_passes == 2:
             offset, offset_error = _column_offsets(prop, rows, workers, report)

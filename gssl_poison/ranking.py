@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gssl_poison._arrays import as_features, resolve_device
+from gssl_poison._arrays import as_features, one_blas_thread, resolve_device
 from gssl_poison.bandwidth import choose_gamma
 from gssl_poison.exceptions import InputError
 from gssl_poison.graph import RBFGraph
@@ -112,9 +112,10 @@ def rank(
     features = as_features(X)
     labels = split_labels(y, features.shape[0], unlabeled)
     check_block_size(block_size, labels.labeled.size)
-    bandwidth = choose_gamma(
-        features, gamma, labeled=labels.labeled, unlabeled=labels.unlabeled, codes=labels.codes
-    )
+    with one_blas_thread():
+        bandwidth = choose_gamma(
+            features, gamma, labeled=labels.labeled, unlabeled=labels.unlabeled, codes=labels.codes
+        )
     seconds_gamma = time.perf_counter() - started
     graph = RBFGraph(features, bandwidth)
     measured = measure_influence(

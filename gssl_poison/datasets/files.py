@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 import zipfile
 import zlib
 from http.client import HTTPException
@@ -207,7 +208,12 @@ def download_mnist(name: str, file: str, how_to_get: str) -> Path:
         from sklearn.datasets import fetch_openml
 
         # scikit-learn's own copy is of no more use once the arrays are saved.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".openml-") as scratch:
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix=".openml-") as scratch,
+            warnings.catch_warnings(),
+        ):
+            # It warns at every retry; the error at the end says it once.
+            warnings.filterwarnings("ignore", message="A network error", category=UserWarning)
             found = fetch_openml(
                 "mnist_784", version=1, as_frame=False, parser="auto", data_home=scratch
             )

@@ -15,7 +15,11 @@ from numba import njit, types
 from numba.extending import overload
 
 from gssl_poison.kernels.bounds import LOOSEST
-from gssl_poison.kernels.recheck import sparse_squared_distance, squared_distance
+from gssl_poison.kernels.recheck import (
+    direct_error,
+    sparse_squared_distance,
+    squared_distance,
+)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -267,7 +271,8 @@ def degrees_of_dense_block(
     ``bound`` (rows,); ``own[i]`` is the column that row ``i`` itself is, or -1: its weight is
     exactly 1. ``degree`` and ``degree_error`` (l,) grow.
     """
-    relative = (a.shape[1] / 8.0 + 12.0) * _U
+    lanes = np.empty(32)
+    relative = direct_error(a.shape[1])
     for i in range(dots.shape[0]):
         for j in range(dots.shape[1]):
             if j == own[i]:
@@ -280,7 +285,7 @@ def degrees_of_dense_block(
                 degree_error[j] += math.exp(-_LIGHT)
                 continue
             if not (error < _LOOSE):
-                squared = squared_distance(a, a_rows[i], b, b_rows[j])
+                squared = squared_distance(a, a_rows[i], b, b_rows[j], lanes)
                 error = gamma * squared * relative
             weight = math.exp(-gamma * squared)
             degree[j] += weight

@@ -33,9 +33,9 @@ class LatticeColumns:
     ----------
     step, off : float
         The unit of a code, and how far a value may be from its code, in parts of itself.
-    codes : (l', d') int8
-        Codes minus 128, zero-padded to whole tiles. Subtracting 128 from every code of a column
-        adds ``128 sum(x_i)`` to all products of a row: no difference in a row changes.
+    panels : (l' / 16, 16 d') int8
+        Codes minus 128, packed by `int8.pack`. Subtracting 128 from every code of a column takes
+        ``128 sum(x_i)`` from all products of a row: no difference in a row changes.
     minus_squares : (l,) int32
         ``-|code_j|^2``.
     largest_norm : float
@@ -44,7 +44,7 @@ class LatticeColumns:
 
     step: float
     off: float
-    codes: npt.NDArray[np.int8]
+    panels: npt.NDArray[np.int8]
     minus_squares: npt.NDArray[np.int32]
     largest_norm: float
 
@@ -55,17 +55,14 @@ class LatticeColumns:
         if not int8.is_available() or n_features > int8.MOST_FEATURES:
             return None
         for step, off in _STEPS:
-            codes = np.zeros(
-                (int8.padded(rows.size, int8.TILE), int8.padded(n_features, int8.STEP)),
-                dtype=np.uint8,
-            )
+            codes = np.empty((rows.size, n_features), dtype=np.uint8)
             squares = np.empty(rows.size, dtype=np.int64)
             if encode_rows(source, rows, step, off, codes, squares):
-                shifted = (codes ^ np.uint8(128)).view(np.int8)
+                shifted = np.bitwise_xor(codes, np.uint8(128), out=codes).view(np.int8)
                 return cls(
                     step,
                     off,
-                    shifted,
+                    int8.pack(shifted),
                     (-squares).astype(np.int32),
                     step * math.sqrt(squares.max()) * (1.0 + 1e-6),
                 )
