@@ -83,7 +83,7 @@ def rank_command(
     ],
     label: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Label column of a table [default: 'label', 'y', ...]"),
+        typer.Option(metavar="COLUMN", help="Label column of a table (default: 'label', or one of 'y', 'target', 'class')."),
     ] = None,
     unlabeled: Annotated[
         str | None,
@@ -113,7 +113,7 @@ def rank_command(
     ] = "row",
     top: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Rows to print [default: 10; all with --json]"),
+        typer.Option(metavar="N", min=1, help="Rows to print (default: 10; all with --json)."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -132,8 +132,7 @@ def rank_command(
 ) -> None:
     """Rank labelled points by how many predictions hang on them.
 
-    A point's MIR (major influence range) is the number of unlabelled points of which it holds more
-    than half of the influence: flip its label and they follow.
+    A point's MIR is the number of unlabelled points that it alone decides.
     """
     with _errors_as_sentences(debug):
         from gssl_poison.readers import parse_label_value

@@ -190,10 +190,10 @@ def _notes(labels: Labels, measured: Influence) -> list[str]:
             "depends on each, but no other class can win."
         )
     if measured.undecided:
+        points = "1 point" if measured.undecided == 1 else f"{measured.undecided:,} points"
         notes.append(
-            f"{measured.undecided:,} unlabelled points listen to two labelled points equally, up "
-            "to rounding: their largest share cannot be told from one half, and they count for "
-            "nobody. Duplicated labelled points do this."
+            f"The largest share of {points} cannot be told from one half, and counts for nobody: "
+            "two labels weigh equally there, up to rounding. Duplicated labelled points do this."
         )
     if labels.labeled.size == 1:
         notes.append("A single labelled point decides everything, whatever gamma is.")

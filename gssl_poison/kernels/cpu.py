@@ -244,7 +244,7 @@ def sparse_dots(
 
 
 # A distance whose error could move its weight by more than this is taken again, directly.
-_LOOSE = 1e-9
+_LOOSE = 1e-8
 # A weight certainly below exp(-45) of the self-loop's weight, 1, is left out of a column sum.
 _LIGHT = 45.0
 

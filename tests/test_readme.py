@@ -1,0 +1,33 @@
+"""The README's Python example runs, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gssl_poison.cli import app
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_python_example_runs(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(example, str(README), "exec"), {})  # noqa: S102 - our own file
+    printed = capsys.readouterr().out
+    assert "rank" in printed
+    assert "effective 3 labelled points" in printed
+
+
+def test_the_named_command_runs(data_dir):
+    (command,) = re.findall(r"`gssl-poison (rank mnist-1-7 [^`]*)`", README.read_text("utf-8"))
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", ["docs/report.png", "docs/numerics.md"])
+def test_what_it_links_to_is_there(name):
+    assert name in README.read_text(encoding="utf-8")
+    assert (README.parent / name).is_file()
