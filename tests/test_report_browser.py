@@ -120,19 +120,25 @@ def test_filter_narrows(browser: Chrome, page: str) -> None:
 @pytest.mark.browser
 def test_hover_tells_and_puts_the_title_back(browser: Chrome, page: str) -> None:
     from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get(page)
     label = browser.find_element("css selector", ".rings a[data-rank='1'] text")
     browser.execute_script(
         "arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", label
     )
-    ActionChains(browser).move_to_element(label).perform()
-    tip = browser.find_element("id", "tip")
-    assert tip.is_displayed()
+    tip, elsewhere = (browser.find_element("id", name) for name in ("tip", "map"))
+
+    def hover(_: Chrome) -> bool:
+        # A pointer that is there already does not move: come from elsewhere, until it is seen.
+        ActionChains(browser).move_to_element(elsewhere).move_to_element(label).perform()
+        return tip.is_displayed()
+
+    WebDriverWait(browser, 10).until(hover)
     assert tip.text.startswith("rank 1: row ")
     assert tip.find_elements("tag name", "img")
-    ActionChains(browser).move_to_element(browser.find_element("id", "map")).perform()
-    assert not tip.is_displayed()
+    ActionChains(browser).move_to_element(elsewhere).perform()
+    WebDriverWait(browser, 5).until(lambda _: not tip.is_displayed())
     assert label.find_elements("xpath", "../*[local-name()='title']")
 
 
