@@ -87,6 +87,10 @@ def as_features(X: Any) -> Features:
     InputTypeError
         X is of a type whose values are not real numbers.
     """
+    if isinstance(X, np.ma.MaskedArray):
+        raise InputTypeError(
+            "X is a masked array, whose mask would be lost; fill it in with X.filled(value) first."
+        )
     module = type(X).__module__.partition(".")[0]
     if module in ("cupy", "cupyx"):
         X = X.get()
@@ -105,6 +109,8 @@ def _from_torch(X: Any) -> npt.NDArray[Any]:
         raise InputTypeError(
             f"X is a torch tensor of layout {X.layout}; pass a dense tensor or scipy CSR."
         )
+    if X.is_floating_point() and X.element_size() < 4:
+        X = X.float()  # numpy has no bfloat16; float32 holds it exactly
     dense: npt.NDArray[Any] = X.detach().cpu().numpy()
     return dense
 

@@ -92,10 +92,15 @@ def choose_gamma(
       One class alone is refused: every gamma is equally likely.
     """
     if isinstance(gamma, str):
-        return _by_rule(X, gamma, labeled, unlabeled, codes)
+        # Overflow and underflow end in a value that is checked, and refused in words.
+        with np.errstate(all="ignore"):
+            return _by_rule(X, gamma, labeled, unlabeled, codes)
     if isinstance(gamma, bool) or not isinstance(gamma, int | float | np.integer | np.floating):
         raise InputError(f"gamma={gamma!r} is neither a number nor one of {', '.join(RULES)}.")
-    value = float(gamma)
+    try:
+        value = float(gamma)
+    except OverflowError:
+        value = math.inf
     if not (math.isfinite(value) and value > 0.0):
         raise InputError(
             f"gamma={value} is not usable; it must be a positive finite number, or one of "
@@ -143,19 +148,27 @@ def squared_distances(X: Features, rows: Integers, columns: Integers) -> Floats:
         product = (a @ b.T).toarray()
     else:
         a, b = np.asarray(X[rows], dtype=np.float64), np.asarray(X[columns], dtype=np.float64)
+        # Before the centre is taken: one row that is not finite would spoil them all.
+        for points, which in ((b, columns), (a, rows)):
+            _refuse_not_finite(X, points.sum(axis=1), which)
         center = b.mean(axis=0)
         a, b = a - center, b - center
         a_squares, b_squares = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
         product = a @ b.T
-    for squares, which in ((a_squares, rows), (b_squares, columns)):
-        wrong = ~np.isfinite(squares)
-        if wrong.any():
-            refuse_not_finite(X, which[wrong])
+    for squares, which in ((b_squares, columns), (a_squares, rows)):
+        _refuse_not_finite(X, squares, which)
     distances: Floats = a_squares[:, None] + b_squares - 2.0 * product
+    _refuse_not_finite(X, distances.sum(axis=1), rows)
     # A distance lost to cancellation is a duplicate's: exactly 0.
     floor = 1e-14 * (a_squares[:, None] + b_squares)
     distances[distances < floor] = 0.0
     return distances
+
+
+def _refuse_not_finite(X: Features, sums: Floats, rows: Integers) -> None:
+    """Refuse the rows whose sums are not finite."""
+    if not np.isfinite(sums).all():
+        refuse_not_finite(X, rows[~np.isfinite(sums)])
 
 
 def _sample(points: Integers, size: int) -> Integers:
@@ -221,7 +234,9 @@ def effective_number(distances: Floats, gamma: float) -> Floats:
     scores = -gamma * (distances - distances.min(axis=1, keepdims=True))
     weights = np.exp(scores)
     mass = weights.sum(axis=1)
-    result: Floats = mass * np.exp(-(weights * scores).sum(axis=1) / mass)
+    # A weight that underflows to 0 adds nothing, however far below its score is.
+    products = np.multiply(weights, scores, out=np.zeros_like(scores), where=weights > 0.0)
+    result: Floats = mass * np.exp(-products.sum(axis=1) / mass)
     return result
 
 
@@ -265,13 +280,16 @@ def _effective_neighbours(X: Features, labeled: Integers, unlabeled: Integers) -
             "most points are equally far from all labels, so gamma is 1 and hardly matters",
         )
     near = np.partition(distances, min(4, columns.size - 1), axis=1)[:, min(4, columns.size - 1)]
-    start = 1.0 / float(np.median(near[near > 0.0])) if (near > 0.0).any() else 1.0 / positive.max()
+    start = 1.0 / np.median(near[near > 0.0]) if (near > 0.0).any() else 1.0 / positive.max()
+    if not np.isfinite([start, 1.0 / start]).all():
+        raise InputError(
+            f"gamma='auto' would be near {start:.3g} on this X; rescale X to values near 1."
+        )
 
     def excess(gamma: float) -> float:
-        with np.errstate(under="ignore"):
-            return float(np.median(effective_number(distances, gamma))) - target
+        return float(np.median(effective_number(distances, gamma))) - target
 
-    gamma = _solve(excess, start)
+    gamma = _solve(excess, float(start))
     said = f"the median unlabelled point is influenced by an effective {target:.3g} labelled points"
     if ties > 1.0:
         said += f" (its {ties:.3g} nearest are duplicates, or equally near, and count as one)"
@@ -292,7 +310,7 @@ def _log_sum_exp(scores: Floats) -> Floats:
     """Return log(sum(exp(row))) of every row; -inf where the row is."""
     top = scores.max(axis=1, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore", under="ignore"):
+    with np.errstate(divide="ignore", under="ignore"):  # tests call this on its own
         result: Floats = np.log(np.exp(scores - safe).sum(axis=1)) + safe[:, 0]
     return result
 

@@ -83,7 +83,10 @@ def rank_command(
     ],
     label: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Label column of a table (default: 'label', or one of 'y', 'target', 'class')."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Label column of a table (default: 'label', or one of 'y', 'target', 'class').",
+        ),
     ] = None,
     unlabeled: Annotated[
         str | None,
@@ -233,7 +236,7 @@ def _check_outputs(source: str, out: Path | None, report: Path | None) -> None:
             continue
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written: give a file in a folder that exists.")
-        if Path(source).exists() and path.exists() and path.samefile(source):
+        if _is_file(source) and path.exists() and path.samefile(source):
             raise InputError(f"{path} is the input, which is never changed; give another name.")
 
 
@@ -246,7 +249,8 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
     from gssl_poison.readers import read_input
 
     part = None if labeled is None else _part(labeled)
-    if source in dataset_names() and not Path(source).exists():
+    is_file = _is_file(source)
+    if source in dataset_names() and not is_file:
         if label is not None:
             raise InputError(
                 f"--label {label!r} names a column of a file, and {source} is a data set."
@@ -257,7 +261,7 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
                 "--labeled 0.05 (a part) or --labeled 50 (a number)."
             )
         return load_dataset(source, labeled=part, seed=seed)
-    if not Path(source).exists() and not Path(source).suffix:
+    if not is_file and not Path(source).is_dir() and not Path(source).suffix:
         raise InputError(
             f"{source!r} is neither a file nor a data set; `gssl-poison data` lists the data sets."
         )
@@ -271,6 +275,14 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
             "fully labelled file: leave it out."
         )
     return replace(dataset, y=hide_labels(dataset.y, part, seed), truth=dataset.y)
+
+
+def _is_file(source: str) -> bool:
+    """Tell whether INPUT is a file; a name the system refuses is not."""
+    try:
+        return Path(source).is_file()
+    except OSError:
+        raise InputError(f"{source[:60]!r}... is no path on this system; correct it.") from None
 
 
 def _part(text: str) -> float | int:

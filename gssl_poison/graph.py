@@ -66,7 +66,7 @@ class RBFGraph:
     ) -> None:
         features = as_features(X)
         if not isinstance(gamma, Bandwidth):
-            rows = None if labeled is None else check_labeled(labeled, features.shape[0])
+            rows = None if labeled is None else check_rows(labeled, features.shape[0], "labeled")
             others = None if rows is None else np.setdiff1d(np.arange(features.shape[0]), rows)
             codes = None if y is None else encode_classes(np.asarray(y, dtype=object))[1]
             gamma = choose_gamma(features, gamma, labeled=rows, unlabeled=others, codes=codes)
@@ -110,19 +110,19 @@ class RBFGraph:
         return weights
 
 
-def check_labeled(labeled: npt.ArrayLike, n_points: int) -> Integers:
+def check_rows(rows: npt.ArrayLike, n_points: int, name: str) -> Integers:
     """Return row numbers as int64 in the order given, refusing repeats and strangers."""
-    rows = np.asarray(labeled)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
+    given = np.asarray(rows)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or given.size == 0:
         raise InputError(
-            f"labeled has shape {rows.shape} and type {rows.dtype}; pass the row numbers (l,) "
-            "of the labelled points, e.g. numpy.flatnonzero(mask)."
+            f"{name} has shape {given.shape} and type {given.dtype}; pass row numbers (r,), e.g. "
+            "numpy.flatnonzero(mask)."
         )
-    rows = rows.astype(np.int64)
-    if rows.min() < 0 or rows.max() >= n_points:
+    if given.min() < 0 or given.max() >= n_points:
         raise InputError(
-            f"labeled runs from {rows.min()} to {rows.max()}; row numbers lie in 0..{n_points - 1}."
+            f"{name} runs from {given.min()} to {given.max()}; row numbers lie in "
+            f"0..{n_points - 1}."
         )
-    if np.unique(rows).size != rows.size:
-        raise InputError("labeled names a row twice; give every labelled point once.")
-    return rows
+    if np.unique(given).size != given.size:
+        raise InputError(f"{name} names a row twice; give every row once.")
+    return given.astype(np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arrays import n_threads, one_blas_thread
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import InputError, InputTypeError
 from gssl_poison.propagation import FittedDirect
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Influence:
         How many unlabelled points there are.
     undecided : int
         Points whose largest share cannot be told from one half in float64; not counted in ``mir``.
+    unresolved : int
+        Points whose shares float64 cannot tell at this gamma; left out of ``total``.
     rechecked : int
         Points the fast path left to the recheck routine.
     routes : dict of str to int
@@ -61,6 +63,7 @@ class Influence:
     total: Floats = field(repr=False)
     n_unlabeled: int
     undecided: int
+    unresolved: int
     rechecked: int
     routes: dict[str, int]
     bound: float
@@ -118,7 +121,11 @@ def measure_influence(
     started = time.perf_counter()  # kernels are imported by now: this is the work
     graph = prop.graph
     rows = check_block_size(block_size, prop.labeled.size)
-    workers = n_threads() if threads is None else threads
+    workers = n_threads() if threads is None else _check_count("threads", threads)
+    if progress is not None and not callable(progress):
+        raise InputTypeError(
+            f"progress={progress!r} cannot be called; pass a function of (done, all) rows."
+        )
     n_passes = 2 if prop.normalization == "column-row" else 1
     everything = prop.unlabeled.size + (graph.n_points if n_passes == 2 else 0)
     report = _Counter(progress, everything)
@@ -129,7 +136,7 @@ def measure_influence(
         columns = Columns(graph.X, prop.labeled, graph.gamma, offset, offset_error)
         total = np.zeros(prop.labeled.size)
         mir = np.zeros(prop.labeled.size, dtype=np.int64)
-        undecided = rechecked = 0
+        undecided = unresolved = rechecked = 0
         bound, routes = 0.0, dict[str, int]()
 
         for result in in_order(
@@ -140,6 +147,7 @@ def measure_influence(
             total += result.total
             mir += result.major
             undecided += result.undecided
+            unresolved += result.unresolved
             rechecked += result.rechecked
             bound = max(bound, result.bound)
             routes[result.route] = routes.get(result.route, 0) + result.rows
@@ -149,6 +157,7 @@ def measure_influence(
         total=total,
         n_unlabeled=int(prop.unlabeled.size),
         undecided=undecided,
+        unresolved=unresolved,
         rechecked=rechecked,
         routes=routes,
         bound=bound,
@@ -188,11 +197,14 @@ def check_block_size(block_size: int | None, n_labeled: int) -> int:
     """Return the rows of a block, by default what keeps its scores near the cache."""
     if block_size is None:
         return min(_MOST_ROWS, max(_FEWEST_ROWS, _SCORES // n_labeled))
-    if isinstance(block_size, bool) or not isinstance(block_size, int | np.integer):
-        raise InputError(f"block_size={block_size!r} is not a whole number of rows.")
-    if block_size < 1:
-        raise InputError(f"block_size={block_size} is not positive; give at least one row.")
-    return int(block_size)
+    return _check_count("block_size", block_size)
+
+
+def _check_count(name: str, value: object) -> int:
+    """Refuse what is not a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name}={value!r} is not a positive whole number; give at least 1.")
+    return int(value)
 
 
 def in_order(
@@ -279,4 +291,6 @@ def _column_offsets(
         report.add(part.size)
     # A sum of n positive terms in any order is within n u of itself.
     relative = float((error / degree).max()) + (everyone.size + 4.0) * 2.0**-53
-    return -np.log(degree), -float(np.log1p(-min(relative, 0.5))) + 2.0**-50
+    # Half or more: the sums are not known, and no row is decided by them.
+    known = -float(np.log1p(-relative)) + 2.0**-50 if relative < 0.5 else np.inf
+    return -np.log(degree), known

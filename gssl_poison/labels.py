@@ -62,6 +62,7 @@ def split_labels(y: Any, n_points: int, unlabeled: Any = None) -> Labels:
     array([0, 2])
     """
     values = _as_objects(y)
+    unlabeled = _plain(unlabeled)
     if len(values) != n_points:
         raise InputError(
             f"y has {len(values)} entries and X has {n_points} rows; they must be the same points "
@@ -94,32 +95,50 @@ def split_labels(y: Any, n_points: int, unlabeled: Any = None) -> Labels:
 
 def _as_objects(y: Any) -> npt.NDArray[np.object_]:
     """Return y as a one-dimensional array of Python objects."""
+    if isinstance(y, np.ma.MaskedArray):
+        raise InputTypeError(
+            "y is a masked array, whose mask would be lost; pass y.filled(...) with None or NaN "
+            "where a label is not known."
+        )
     module = type(y).__module__.partition(".")[0]
     if module == "torch":
-        y = y.detach().cpu().numpy()
+        y = y.detach().cpu().tolist()
     elif module == "cupy":
         y = y.get()
     elif module == "pandas":
-        y = y.astype(object).to_numpy() if y.ndim == 1 else y.to_numpy(dtype=object)
-    array = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise InputError(f"y has shape {array.shape}; pass one label per row (n,).")
-    values = np.empty(array.size, dtype=object)
-    values[:] = array.tolist()
+        y = y.to_numpy(dtype=object) if hasattr(y, "to_numpy") else np.asarray(y, dtype=object)
+    if isinstance(y, list | tuple):
+        items = list(y)
+    else:
+        array = np.asarray(y)
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            raise InputError(f"y has shape {array.shape}; pass one label per row (n,).")
+        items = array.tolist()
+    values = np.empty(len(items), dtype=object)
+    values[:] = [_plain(item) for item in items]
     return values
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar as the Python value it holds; refuse what cannot be a label."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list | dict | set | np.ndarray):
+        raise InputTypeError(
+            f"y holds {value!r}, a {type(value).__name__}; a label must be a name or a number."
+        )
+    return value
 
 
 def is_missing(value: Any) -> bool:
     """Tell whether a label is NaN, None, pandas' NA, NaT or an empty cell."""
-    if value is None or value is Ellipsis:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return not value.strip()
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return bool(isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN differs from itself
+    return bool(value != value)  # noqa: PLR0124 - of all values only NaN, of any type, differs
 
 
 def _same(value: Any, mark: Any) -> bool:
@@ -156,6 +175,11 @@ def encode_classes(
 ) -> tuple[tuple[Any, ...], npt.NDArray[np.int64]]:
     """Return the sorted classes and the code of every label (l,)."""
     distinct = set(labels.tolist())
+    kinds = sorted({type(v).__name__ for v in labels})
+    if "bool" in kinds and len(kinds) > 1:
+        raise InputTypeError(
+            f"the labels mix {' and '.join(kinds)}, of which True equals 1; use one type."
+        )
     continuous = sorted(v for v in distinct if isinstance(v, float) and not v.is_integer())[:3]
     if continuous:
         raise InputError(
@@ -165,7 +189,6 @@ def encode_classes(
     try:
         classes = tuple(sorted(distinct))
     except TypeError as error:
-        kinds = sorted({type(v).__name__ for v in distinct})
         raise InputTypeError(
             f"the labels mix {' and '.join(kinds)}, which have no common order; use one type."
         ) from error

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
-from gssl_poison.graph import RBFGraph, check_labeled
+from gssl_poison.graph import RBFGraph, check_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -62,7 +62,7 @@ class Direct:
         -------
         FittedDirect
         """
-        rows = check_labeled(labeled, graph.n_points)
+        rows = check_rows(labeled, graph.n_points, "labeled")
         others = np.setdiff1d(np.arange(graph.n_points, dtype=np.int64), rows)
         if others.size == 0:
             raise InputError("all points are labelled; at least one must be left to be inferred.")
@@ -100,7 +100,7 @@ class FittedDirect:
         numbers. "column-row" takes the weights of all points too. Counts come from
         `gssl_poison.measure_influence`, which rechecks what rounding could turn.
         """
-        chosen = self.unlabeled if rows is None else np.asarray(rows, dtype=np.int64)
+        chosen = self.unlabeled if rows is None else check_rows(rows, self.graph.n_points, "rows")
         if np.isin(chosen, self.labeled).any():
             raise InputError("rows names a labelled point, whose label is its own; leave it out.")
         scores = self.graph.log_weights(chosen, self.labeled)

@@ -135,6 +135,7 @@ def rank(
         "classes": [str(c) for c in labels.classes],
         "one_class": len(labels.classes) == 1,
         "undecided": measured.undecided,
+        "unresolved": measured.unresolved,
         "undominated": int(labels.unlabeled.size - measured.mir.sum()),
         "rechecked": measured.rechecked,
         "route": "+".join(sorted(measured.routes)),
@@ -194,6 +195,11 @@ def _notes(labels: Labels, measured: Influence) -> list[str]:
         notes.append(
             f"The largest share of {points} cannot be told from one half, and counts for nobody: "
             "two labels weigh equally there, up to rounding. Duplicated labelled points do this."
+        )
+    if measured.unresolved:
+        notes.append(
+            f"gamma is so large that float64 cannot tell the shares of {measured.unresolved:,} "
+            "unlabelled points; they are left out of the total influence."
         )
     if labels.labeled.size == 1:
         notes.append("A single labelled point decides everything, whatever gamma is.")

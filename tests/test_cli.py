@@ -254,3 +254,15 @@ def test_the_installed_program_runs_in_a_process_of_its_own(points, tmp_path):
     )  # fmt: skip
     assert json.loads(done.stdout)["data"]
     assert done.stderr == ""
+
+
+def test_a_folder_named_like_a_data_set_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits-1-7").mkdir()
+    assert run("rank", "digits-1-7", "--labeled", "0.1").exit_code == 0
+
+
+def test_an_input_that_is_no_path_is_bad_input():
+    result = run("rank", "x" * 5000)
+    assert result.exit_code == 2
+    assert "no path" in result.stderr

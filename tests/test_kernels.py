@@ -9,7 +9,7 @@ from numba import njit
 
 from gssl_poison.kernels import cpu, recheck
 from gssl_poison.kernels.block import Workspace, _multiply_dense, add_degrees, reduce_block
-from gssl_poison.kernels.bounds import decision_band, score_bound
+from gssl_poison.kernels.bounds import decision_band, direct_error, score_bound
 from gssl_poison.kernels.columns import Columns
 
 
@@ -40,7 +40,7 @@ def test_exp32_is_within_its_bound():
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("d", [1, 7, 784, 3072])
-@pytest.mark.parametrize("kind", ["normal", "pixels", "positive", "badly scaled"])
+@pytest.mark.parametrize("kind", ["normal", "pixels", "positive", "badly scaled", "absorbed"])
 def test_scores_are_within_their_bound(precision, d, kind, record_property):
     """The largest observed error over the bound must stay below 1."""
     rng = np.random.default_rng(d)
@@ -49,6 +49,11 @@ def test_scores_are_within_their_bound(precision, d, kind, record_property):
         X = (np.round(255 * rng.random((120, d)) ** 4) / 255).astype(np.float32)
     elif kind == "positive":
         X = 100 + rng.random((120, d))
+    elif kind == "absorbed":
+        # Every product but the first is lost in a running sum: the error grows with d.
+        X = np.full((120, d), 2.0 ** -(12.5 if precision == "float32" else 27))
+        X[:, 0] = 1.0
+        X[::2] *= -1
     elif kind == "badly scaled":
         X *= 10.0 ** rng.integers(-8, 8, size=d)
     labeled, rows = np.arange(40), np.arange(40, 120)
@@ -89,7 +94,7 @@ def _exact_scores(X, labeled, rows, gamma):
 
 def test_the_bound_grows_with_features_gamma_and_norms():
     norm = np.array([1.0])
-    at = lambda gamma, d, largest: score_bound(gamma, d, norm, largest, "float32")[0]  # noqa: E731
+    at = lambda gamma, d, largest: score_bound(gamma, d, d, norm, largest, "float32")[0]  # noqa: E731
     assert at(2.0, 784, 1.0) == pytest.approx(2 * at(1.0, 784, 1.0), rel=1e-6)
     assert at(1.0, 7840, 1.0) > 8 * at(1.0, 784, 1.0)
     assert at(1.0, 784, 2.0) > 1.9 * at(1.0, 784, 1.0)
@@ -118,9 +123,21 @@ def test_squared_distances_are_direct_and_exact_on_integers(d):
         found = recheck.sparse_squared_distance(
             both.data, both.indices, both.indptr[i], both.indptr[i + 1], both.indptr[i + 5],
             both.indptr[i + 6],
+            np.empty(32),
         )  # fmt: skip
         full = both.toarray()
         assert found == np.square(full[i] - full[i + 5]).sum()
+
+
+@pytest.mark.parametrize("d", [5, 32, 33, 100, 1000])
+def test_sparse_and_dense_distances_are_the_same_bits(d):
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(20, d)) * (rng.random((20, d)) < 0.4)
+    S = sp.csr_array(X)
+    for i in range(19):
+        ends = S.indptr[[i, i + 1, i + 1, i + 2]]
+        sparse = recheck.sparse_squared_distance(S.data, S.indices, *ends, np.empty(32))
+        assert sparse == recheck.squared_distance(X, i, X, i + 1, np.empty(32))
 
 
 def test_looking_at_fewer_columns_gives_the_same_verdict():
@@ -134,7 +151,7 @@ def test_looking_at_fewer_columns_gives_the_same_verdict():
         first, verdict = np.full(200, -1), np.full(200, -1)
         recheck.recheck_dense(
             exact, 1.0, bound, np.arange(200), X, rows, X, labeled, 4.0, np.zeros(100), 0.0,
-            np.zeros(100), first, verdict,
+            direct_error(12), np.zeros(100), np.zeros(1, dtype=np.int64), first, verdict,
         )  # fmt: skip
         verdicts.append((first.tolist(), verdict.tolist()))
     assert verdicts[0] == verdicts[1]

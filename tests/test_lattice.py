@@ -79,14 +79,17 @@ def test_one_value_off_the_lattice_is_seen(bad):
 
 @needs_vnni
 @pytest.mark.parametrize("kind", ["uint8", "float32", "pixels32", "pixels64"])
+@pytest.mark.parametrize("sharpness", [20.0, 2e4])
 @pytest.mark.parametrize(("n", "d"), [(7, 1), (50, 63), (131, 65), (60, 784)])
-def test_scores_are_within_their_bound_and_counts_are_the_float_routes(kind, n, d, record_property):
+def test_scores_are_within_their_bound_and_counts_are_the_float_routes(
+    kind, n, d, sharpness, record_property
+):
     X = pixels(n, d, seed=d)
     X[0] = X[1]
     X = {"uint8": X, "float32": X.astype(np.float32), "pixels32": X.astype(np.float32) / 255,
          "pixels64": X / 255.0}[kind]  # fmt: skip
     labeled, rows = np.arange(n // 3), np.arange(n // 3, n)
-    gamma = 20.0 / max(np.square(X.astype(float) - X.mean(axis=0)).sum(axis=1).mean(), 1e-9)
+    gamma = sharpness / max(np.square(X.astype(float) - X.mean(axis=0)).sum(axis=1).mean(), 1e-9)
     columns = Columns(X, labeled, gamma)
     products = _multiply(columns, rows, X, rows, Workspace())
     assert products.route == "int8"

@@ -153,3 +153,81 @@ def test_progress_and_block_size_reach_the_work(half_labelled):
     assert seen[-1] == (60, 60)
     assert len(seen) >= 9
     pd.testing.assert_frame_equal(table, gp.rank(*half_labelled), rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["auto", "scale", "median", "loo", 1.0])
+@pytest.mark.parametrize("row", range(6))
+def test_the_row_that_is_not_finite_is_the_one_that_is_named(rule, row):
+    X = np.arange(12.0).reshape(6, 2)
+    X[row, 1] = np.nan
+    with pytest.raises(InputError, match=rf"X\[{row}, 1\] is nan"):
+        gp.rank(X, ["a", "b", "a", "b", None, None], gamma=rule)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-155, 1e155, 1e160, 1e300])
+@pytest.mark.parametrize("rule", ["auto", "scale", "median", "loo"])
+def test_extreme_units_are_ranked_or_refused_without_a_warning(rng, scale, rule):
+    X = rng.normal(size=(12, 3)) * scale
+    y = ["a", "b", "a", "b", "a", "b"] + [None] * 6
+    refusal = ""
+    try:
+        total = gp.rank(X, y, gamma=rule)["total"]
+    except InputError as error:
+        refusal = str(error)
+    assert "rescale" in refusal or np.isfinite(total).all()
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "kind", "words"),
+    [
+        (np.ma.masked_array(np.eye(3), mask=np.eye(3)), [0, 1, None], InputTypeError, "masked"),
+        (np.eye(3), np.ma.masked_array([0, 1, 2], mask=[0, 0, 1]), InputTypeError, "masked"),
+        (np.eye(3), [[0], {}, None], InputTypeError, "list"),
+        (np.eye(3), [True, 1, None], InputTypeError, "mix bool and int"),
+    ],
+)
+def test_containers_that_would_lose_something_are_refused(X, y, kind, words):
+    with pytest.raises(kind, match=words):
+        gp.rank(X, y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Categorical(["a", "b", None]),
+        pd.array(["a", "b", None], dtype="string"),
+        pd.DataFrame({"label": ["a", "b", None]}),
+        np.array(["a", "b", np.float32("nan")], dtype=object),
+        np.array(["a", "b", ""]),
+        np.array([b"a", b"b", b""]),
+        ("a", "b", np.str_("")),
+    ],
+    ids=[f"case{i}" for i in range(7)],
+)
+def test_labels_in_odd_containers(y):
+    table = gp.rank(np.eye(3), y)
+    assert sorted(table["point"]) == [0, 1]
+    assert len(table.attrs["classes"]) == 2
+
+
+def test_torch_tensors_of_sixteen_bits():
+    X = torch.tensor([[0.0], [1.0], [0.25]])
+    for kind in (torch.float16, torch.bfloat16):
+        table = gp.rank(X.to(kind), ["a", "b", None], gamma=1.0)
+        assert table["mir"].tolist() == [1, 0]
+
+
+def test_other_arguments_of_a_wrong_kind():
+    X, y = np.eye(3), ["a", "b", None]
+    with pytest.raises(InputError, match="gamma="):
+        gp.rank(X, y, gamma=10**400)
+    with pytest.raises(InputTypeError, match="progress=3"):
+        gp.rank(X, y, progress=3)
+    with pytest.raises(InputTypeError, match="ndarray"):
+        gp.rank(X, y, unlabeled=np.array([1, 2]))
+    prop = gp.Direct().fit(gp.RBFGraph(X, 1.0), [0, 1])
+    with pytest.raises(InputError, match="threads=0"):
+        gp.measure_influence(prop, threads=0)
+    for rows in ([9], [-1], [2.7], []):
+        with pytest.raises(InputError, match="rows"):
+            prop.matrix(rows)

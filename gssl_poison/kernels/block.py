@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.kernels import cpu, int8, recheck
-from gssl_poison.kernels.bounds import LOOSEST, UNIT_ROUNDOFF, decision_band
+from gssl_poison.kernels.bounds import LOOSEST, UNIT_ROUNDOFF, decision_band, direct_error
 from gssl_poison.kernels.columns import Columns, norm_above
 from gssl_poison.kernels.lattice import encode_rows
 
@@ -23,6 +23,9 @@ Integers = npt.NDArray[np.int64]
 
 # Beyond this norm, in units of the largest labelled norm, float32 could overflow.
 _LARGEST_FLOAT32_NORM = 2.0**60
+# Units of integer scores that float32 holds with room to spare.
+_SMALLEST_UNIT, _LARGEST_UNIT = 1e-30, 1e30
+
 # Products summed at a time; long enough that the matrix product runs at its full rate.
 _CHUNK = 1024
 
@@ -37,8 +40,9 @@ class BlockResult:
         Sum of the shares of the block's rows.
     major : (l,) int64
         Rows of the block in which a column holds more than half.
-    undecided, rechecked, rows : int
-        Rows within the routine's own bound of one half; rows it was asked about; all rows.
+    undecided, unresolved, rechecked, rows : int
+        Rows within the routine's own bound of one half; rows whose shares float64 cannot tell, left
+        out of ``total``; rows the routine was asked about; all rows.
     route : str
         Type of the product: "int8", "float32", "float64" or "sparse".
     bound : float
@@ -48,6 +52,7 @@ class BlockResult:
     total: Floats
     major: Integers
     undecided: int
+    unresolved: int
     rechecked: int
     rows: int
     route: str
@@ -141,6 +146,7 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
     verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
     loose = ~(bound <= LOOSEST)
     # Not "low <= rest": a rest that is not a number is in doubt.
+    unresolved = np.zeros(1, dtype=np.int64)
     doubtful = np.flatnonzero(loose | ~((rest < low) | (rest > high)))
     if doubtful.size:
         if columns.sparse:
@@ -151,11 +157,14 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
             where = (source, source_rows, columns.raw, columns.raw_rows)
             decide = recheck.recheck_dense
         known = (columns.gamma, columns.offset, columns.offset_error)
-        decide(products.dots, products.unit, bound, doubtful, *where, *known, total, first, verdict)
+        relative = direct_error(columns.n_features)
+        results = (total, unresolved, first, verdict)
+        decide(products.dots, products.unit, bound, doubtful, *where, *known, relative, *results)
     return BlockResult(
         total=total,
         major=np.bincount(first[verdict == recheck.MAJOR], minlength=columns.n_labeled),
         undecided=int((verdict == recheck.UNDECIDED).sum()),
+        unresolved=int(unresolved[0]),
         rechecked=int(doubtful.size),
         rows=int(rows.size),
         route=products.route,
@@ -193,15 +202,19 @@ def _multiply_codes(
     codes = workspace.take("codes", (int8.padded(n_rows, int8.ROWS), width), "uint8")
     codes[:, columns.n_features :] = 0
     squares = np.empty(n_rows, dtype=np.int64)
+    unit = lattice.unit(columns.gamma)
+    if not _SMALLEST_UNIT < unit < _LARGEST_UNIT:
+        return None
     if not encode_rows(source, source_rows, lattice.step, lattice.off, codes, squares):
         return None
-    bound = lattice.row_bound(columns.gamma, squares)
-    if np.median(bound) > LOOSEST:
+    norm = lattice.norm_above(squares)
+    bound = lattice.row_bound(columns.gamma, norm)
+    bound += columns.recheck_bound(columns.gamma, norm + lattice.largest_norm)
+    if not np.median(bound) <= LOOSEST:
         return None
     shape = (codes.shape[0], lattice.panels.shape[0] * int8.PANEL)
     dots = workspace.take("dots", shape, "int32")
     int8.multiply(codes, lattice.panels, dots)
-    unit = lattice.unit(columns.gamma)
     return Products("int8", dots, np.int32(2), lattice.minus_squares, unit, bound)
 
 
@@ -220,6 +233,7 @@ def _multiply_dense(
         cpu.center_rows(source, source_rows, known.center, known.scale, points, squares)
         columns.refuse_not_finite(squares, rows)
         norm = norm_above(squares, columns.n_features)
+        columns.refuse_too_far(norm, rows)
         chunks = _chunks(columns.n_features)
         bound = columns.row_bound(norm, chunks[0].stop + len(chunks), precision)
         if np.median(bound) <= LOOSEST and norm.max() <= _LARGEST_FLOAT32_NORM:
@@ -255,7 +269,9 @@ def _multiply_sparse(columns: Columns, rows: Integers, workspace: Workspace) -> 
     cpu.sparse_dots(
         X.data, X.indices, X.indptr, rows, labeled.data, labeled.indices, labeled.indptr, dots
     )
-    bound = columns.row_bound(norm_above(squares, n_terms), n_terms, "float64")
+    norm = norm_above(squares, n_terms)
+    columns.refuse_too_far(norm, rows)
+    bound = columns.row_bound(norm, np.maximum(n_terms, columns.most_terms), "float64")
     slope = np.float64(2.0 * columns.gamma)
     return Products("sparse", dots, slope, columns.bias("float64"), 1.0, bound)
 
@@ -266,15 +282,22 @@ def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple
     Notes
     -----
     float64 throughout, since every share depends on these sums: ``2 b l d`` operations, twice as
-    slow as float32. The self-loop of a labelled row weighs exactly 1.
+    slow as float32. A labelled row meets itself too: its self-loop weighs 1.
     """
     degree, error = np.zeros(columns.n_labeled), np.zeros(columns.n_labeled)
-    position = {int(row): j for j, row in enumerate(columns.labeled)}
-    own = np.fromiter((position.get(int(r), -1) for r in rows), dtype=np.int64, count=rows.size)
+    relative = direct_error(columns.n_features)
     if columns.sparse:
         X = columns.X
         cpu.degrees_of_sparse_block(
-            X.data, X.indices, X.indptr, rows, columns.labeled, own, columns.gamma, degree, error
+            X.data,
+            X.indices,
+            X.indptr,
+            rows,
+            columns.labeled,
+            columns.gamma,
+            relative,
+            degree,
+            error,
         )
         return degree, error
     known = columns.once(lambda: columns.centered)
@@ -284,6 +307,7 @@ def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple
     cpu.center_rows(source, source_rows, known.center, known.scale, points, squares)
     columns.refuse_not_finite(squares, rows)
     norm = norm_above(squares, columns.n_features)
+    columns.refuse_too_far(norm, rows)
     dots = workspace.take("dots", (rows.size, columns.n_labeled), "float64")
     np.matmul(points, columns.once(lambda: columns.points("float64")).T, out=dots)
     # |x|^2, |y|^2 and 2 x.y are each within gamma_(d+10) of terms that sum to (|x| + |y|)^2.
@@ -298,9 +322,9 @@ def add_degrees(columns: Columns, rows: Integers, workspace: Workspace) -> tuple
         source_rows,
         columns.raw,
         columns.raw_rows,
-        own,
         columns.gamma,
         known.scale**-2,
+        relative,
         degree,
         error,
     )

@@ -16,9 +16,12 @@ import numpy.typing as npt
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 # exp32 of kernels/cpu.py is within 2**-20 of the exponential on [-87, 0] (tested against
-# float64); the difference handed to it is rounded to float32, at most 87 * 2**-24 off;
-# the float64 sum of at most 2**31 terms adds less than 2**-22.
-EXPONENTIAL_BOUND = 2.0**-20 + 87 * 2.0**-24 + 2.0**-22
+# float64); the difference handed to it is rounded to float32, at most 87 * 2**-24 off; the float64
+# sums of at most 2**31 terms, here and in the recheck routine, add less than 2**-20.
+EXPONENTIAL_BOUND = 2.0**-20 + 87 * 2.0**-24 + 2.0**-20
+
+# The recheck routine adds squared differences up in this many running sums.
+RUNNING_SUMS = 32
 
 # A row whose scores may be off by more than this, in log units, is not worth having: its shares are
 # taken from the recheck routine instead, and a block of such rows runs in float64.
@@ -29,9 +32,15 @@ LOOSEST = 1.0 / 8.0
 NEGLIGIBLE = 44.0
 
 
+def direct_error(n_features: int) -> float:
+    """Bound the relative error of gamma times a squared distance in the recheck routine."""
+    return (n_features / RUNNING_SUMS + 16.0) * UNIT_ROUNDOFF["float64"]
+
+
 def score_bound(
     gamma: float,
     n_terms: int | npt.NDArray[np.float64],
+    n_features: int,
     row_norm: npt.NDArray[np.float64],
     largest_norm: float,
     precision: str,
@@ -43,7 +52,10 @@ def score_bound(
     gamma : float
         Kernel coefficient, in the units of the norms.
     n_terms : int or (rows,) float64
-        Products in a dot product: the number of features, or of stored entries of a sparse row.
+        Products summed one after another in a dot product: the number of features, of a chunk of
+        them plus the number of chunks, or of stored entries of a sparse row.
+    n_features : int
+        Terms of ``|y_j|^2``.
     row_norm : (rows,) float64
         Upper bounds of ``|x_i|``, after centring.
     largest_norm : float
@@ -61,7 +73,7 @@ def score_bound(
     -----
     With ``k = n_terms + 8`` (the product, the rounding of both operands to ``precision``, of the
     factor ``2 g``, of the product by it and of the final sum):
-    ``E_i = gamma_k 2 g |x_i| |y| + (4 u + k 2^-53) g |y|^2``, plus what underflow can add;
+    ``E_i = gamma_k 2 g |x_i| |y| + (4 u + (d + 8) 2^-53) g |y|^2``, plus what underflow can add;
     ``|y_j|^2`` is summed in float64 whatever the precision.
     """
     u = UNIT_ROUNDOFF[precision]
@@ -73,7 +85,7 @@ def score_bound(
     underflow = 2.0 * gamma * k * smallest * max(1.0, largest_norm) ** 2
     bound: npt.NDArray[np.float64] = (
         2.0 * gamma * row_norm * largest_norm * growth
-        + (4.0 * u + k * UNIT_ROUNDOFF["float64"]) * gamma * largest_norm**2
+        + (4.0 * u + (n_features + 8.0) * UNIT_ROUNDOFF["float64"]) * gamma * largest_norm**2
         + underflow
     )
     return bound
@@ -101,7 +113,8 @@ def decision_band(
     `EXPONENTIAL_BOUND`, which gives ``low = exp(-2 E - h)``. Were another point than the computed
     first the true one and held more than half, its computed ratio is at most 1, its true ratio at
     most ``z = exp(2 E)``, and the true rest at most ``2 z - 1 <= z^2``: hence
-    ``high = exp(6 E + h)``.
+    ``high = exp(6 E + h)``. E holds twice what the recheck routine's own log-weights may be off by,
+    so that beyond the band that routine comes to the same verdict.
     """
     with np.errstate(over="ignore"):
         low = np.exp(-2.0 * bound - EXPONENTIAL_BOUND)

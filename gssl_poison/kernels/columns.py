@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gssl_poison._arrays import Features, is_sparse, refuse_not_finite
 from gssl_poison.exceptions import InputError
 from gssl_poison.kernels import cpu
-from gssl_poison.kernels.bounds import UNIT_ROUNDOFF, score_bound
+from gssl_poison.kernels.bounds import UNIT_ROUNDOFF, direct_error, score_bound
 from gssl_poison.kernels.lattice import LatticeColumns
 
 Floats = npt.NDArray[np.float64]
@@ -199,13 +199,46 @@ class Columns:
             self._points[precision] = points
         return self._points[precision]
 
+    @cached_property
+    def largest_norm(self) -> float:
+        """Upper bound of the labelled norms, in the units of the scaled points."""
+        if self.sparse:
+            return float(norm_above(self.sparse_squares, self.n_features).max())
+        return self.centered.largest_norm
+
+    @cached_property
+    def most_terms(self) -> int:
+        """Entries of the longest sparse labelled row."""
+        return int(np.diff(self.X.indptr)[self.labeled].max())
+
     def row_bound(self, row_norm: Floats, n_terms: int | Floats, precision: str) -> Floats:
         """Bound the error of the scores of rows of these norms, offsets included; (rows,)."""
-        if self.sparse:
-            largest = float(norm_above(self.sparse_squares, self.n_features).max())
-        else:
-            largest = self.centered.largest_norm
-        bound = score_bound(self.scaled_gamma, n_terms, row_norm, largest, precision)
+        largest = self.largest_norm
+        bound = score_bound(
+            self.scaled_gamma, n_terms, self.n_features, row_norm, largest, precision
+        )
         offset = float(np.abs(self.offset).max())
-        bound += 4.0 * UNIT_ROUNDOFF[precision] * offset + self.offset_error
-        return bound
+        bound += 4.0 * UNIT_ROUNDOFF[precision] * offset
+        return bound + self.recheck_bound(self.scaled_gamma, row_norm + largest)
+
+    def recheck_bound(self, gamma: float, farthest: Floats) -> Floats:
+        """Return twice what the recheck routine's log-weights may be off by; (rows,).
+
+        ``farthest`` (rows,) bounds the distances of a row, in units that go with ``gamma``.
+        """
+        slack = gamma * farthest**2 * direct_error(self.n_features)
+        slack += float(np.abs(self.offset).max()) * UNIT_ROUNDOFF["float64"] + self.offset_error
+        return 2.0 * slack
+
+    def refuse_too_far(self, row_norm: Floats, rows: Integers) -> None:
+        """Refuse rows whose squared distances, or gamma times them, leave float64."""
+        with np.errstate(over="ignore"):
+            scale = 1.0 if self.sparse else self.centered.scale
+            squared = ((row_norm + self.largest_norm) / scale) ** 2
+            wrong = ~(np.isfinite(squared) & np.isfinite(squared * self.gamma))
+        if wrong.any():
+            raise InputError(
+                f"row {rows[wrong][0]} of X is so far from the labelled points that squared "
+                f"distances, or gamma = {self.gamma:.3g} times them, overflow float64; rescale X "
+                "or lower gamma."
+            )

@@ -14,12 +14,8 @@ import numpy.typing as npt
 from numba import njit, types
 from numba.extending import overload
 
-from gssl_poison.kernels.bounds import LOOSEST
-from gssl_poison.kernels.recheck import (
-    direct_error,
-    sparse_squared_distance,
-    squared_distance,
-)
+from gssl_poison.kernels.bounds import LOOSEST, RUNNING_SUMS
+from gssl_poison.kernels.recheck import sparse_squared_distance, squared_distance
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -149,8 +145,7 @@ def shares_of_block(
     ``scores`` (rows, l, or more of both: padding is not read) holds ``x_i . y_j`` and leaves as
     ``slope * x_i . y_j + bias_j``, of which 1 is ``unit`` in log units; ``total`` (l,) gains the
     shares of every row whose ``bound`` (rows,) is good; ``rest`` (rows,) is the sum of the weights
-    but the largest, over the largest; ``first`` (rows,) is the column of the largest score, the
-    lower index on a tie.
+    but the largest, over the largest; ``first`` (rows,) is the column of the largest score.
     """
     n_labeled = total.size
     for i in range(rest.size):
@@ -259,25 +254,20 @@ def degrees_of_dense_block(
     a_rows: Integers,
     b: Any,
     b_rows: Integers,
-    own: Integers,
     gamma: float,
     unscale: float,
+    relative: float,
     degree: Floats,
     degree_error: Floats,
 ) -> None:
     """Add a block of rows to the column sums of W, in float64.
 
     ``dots`` (rows, l) of centred, scaled rows, whose squared distances times gamma are within
-    ``bound`` (rows,); ``own[i]`` is the column that row ``i`` itself is, or -1: its weight is
-    exactly 1. ``degree`` and ``degree_error`` (l,) grow.
+    ``bound`` (rows,); ``relative`` is `direct_error`. ``degree`` and ``degree_error`` (l,) grow.
     """
-    lanes = np.empty(32)
-    relative = direct_error(a.shape[1])
+    lanes = np.empty(RUNNING_SUMS)
     for i in range(dots.shape[0]):
         for j in range(dots.shape[1]):
-            if j == own[i]:
-                degree[j] += 1.0
-                continue
             squared = (row_squares[i] + column_squares[j] - 2.0 * dots[i, j]) * unscale
             squared = max(squared, 0.0)
             error = bound[i]
@@ -299,21 +289,20 @@ def degrees_of_sparse_block(
     indptr: Any,
     a_rows: Integers,
     b_rows: Integers,
-    own: Integers,
     gamma: float,
+    relative: float,
     degree: Floats,
     degree_error: Floats,
 ) -> None:
     """Add a block of CSR rows to the column sums of W; as `degrees_of_dense_block`."""
+    lanes = np.empty(RUNNING_SUMS)
     for i in range(a_rows.size):
         start, stop = indptr[a_rows[i]], indptr[a_rows[i] + 1]
         for j in range(b_rows.size):
-            if j == own[i]:
-                degree[j] += 1.0
-                continue
             other_start, other_stop = indptr[b_rows[j]], indptr[b_rows[j] + 1]
-            squared = sparse_squared_distance(data, indices, start, stop, other_start, other_stop)
-            terms = (stop - start) + (other_stop - other_start)
+            squared = sparse_squared_distance(
+                data, indices, start, stop, other_start, other_stop, lanes
+            )
             weight = math.exp(-gamma * squared)
             degree[j] += weight
-            degree_error[j] += weight * math.expm1(gamma * squared * (terms + 12.0) * _U)
+            degree_error[j] += weight * math.expm1(gamma * squared * relative)

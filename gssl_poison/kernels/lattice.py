@@ -72,8 +72,13 @@ class LatticeColumns:
         """Return what a score of 1 is in log units."""
         return gamma * self.step**2
 
-    def row_bound(self, gamma: float, squares: Integers) -> Floats:
-        """Bound the error of the scores of rows with these squared codes, in log units; (rows,).
+    def norm_above(self, squares: Integers) -> Floats:
+        """Return upper bounds of the norms of rows with these squared codes, in units of X."""
+        norms: Floats = self.step * np.sqrt(squares) * (1.0 + 1e-6)
+        return norms
+
+    def row_bound(self, gamma: float, norm: Floats) -> Floats:
+        """Bound the error of the scores of rows of these norms, in log units; (rows,).
 
         Notes
         -----
@@ -81,8 +86,7 @@ class LatticeColumns:
         ``2 off (|x| + |y|)^2 (1 + off)``. The integer difference of two scores is exact; turning
         it into float32, scaling it and the constant lose three roundings of at most 87.
         """
-        norms = self.step * np.sqrt(squares) * (1.0 + 1e-6)
-        bound: Floats = 2.0 * gamma * self.off * (norms + self.largest_norm) ** 2 * 1.001
+        bound: Floats = 2.0 * gamma * self.off * (norm + self.largest_norm) ** 2 * 1.001
         return bound + 87.0 * 4.0 * UNIT_ROUNDOFF["float32"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gssl_poison.kernels.bounds import LOOSEST, NEGLIGIBLE
+from gssl_poison.kernels.bounds import LOOSEST, NEGLIGIBLE, RUNNING_SUMS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ _U = 2.0**-53
 MINOR, MAJOR, UNDECIDED = 0, 1, 2
 
 
-_LANES = 32
+_LANES = RUNNING_SUMS
 
 
 @njit(nogil=True, cache=True)
@@ -55,39 +55,44 @@ def squared_distance(a: Any, i: int, b: Any, j: int, lanes: Floats) -> float:
 
 
 @njit(nogil=True, cache=True)
-def direct_error(n_features: int) -> float:
-    """Bound the relative error of `squared_distance` times gamma."""
-    return float((n_features / _LANES + 16.0) * _U)
-
-
-@njit(nogil=True, cache=True)
 def sparse_squared_distance(
-    data: Any, indices: Any, start: int, stop: int, other_start: int, other_stop: int
+    data: Any,
+    indices: Any,
+    start: int,
+    stop: int,
+    other_start: int,
+    other_stop: int,
+    lanes: Floats,
 ) -> float:
-    """Return the squared distance of two CSR rows, features in ascending order."""
-    total = 0.0
+    """Return the squared distance of two CSR rows: the very bits `squared_distance` would give.
+
+    Feature k goes to the running sum k modulo 32, as there; features that both rows lack would add
+    an exact zero.
+    """
+    for t in range(_LANES):
+        lanes[t] = 0.0
     p, q = start, other_start
-    while p < stop and q < other_stop:
-        if indices[p] == indices[q]:
+    while p < stop or q < other_stop:
+        if q >= other_stop or (p < stop and indices[p] < indices[q]):
+            k = indices[p]
+            e = np.float64(data[p])
+            p += 1
+        elif p >= stop or indices[q] < indices[p]:
+            k = indices[q]
+            e = np.float64(data[q])
+            q += 1
+        else:
+            k = indices[p]
             e = np.float64(data[p]) - np.float64(data[q])
             p += 1
             q += 1
-        elif indices[p] < indices[q]:
-            e = np.float64(data[p])
-            p += 1
-        else:
-            e = np.float64(data[q])
-            q += 1
-        total += e * e
-    while p < stop:
-        e = np.float64(data[p])
-        total += e * e
-        p += 1
-    while q < other_stop:
-        e = np.float64(data[q])
-        total += e * e
-        q += 1
-    return total
+        lanes[k % _LANES] += e * e
+    half = _LANES // 2
+    while half > 0:
+        for t in range(half):
+            lanes[t] += lanes[t + half]
+        half //= 2
+    return float(lanes[0])
 
 
 @njit(nogil=True, cache=True)
@@ -99,35 +104,43 @@ def _decide(
     n_labeled: int,
     bound: float,
     total: Floats,
+    unresolved: Integers,
     verdict: Integers,
     i: int,
 ) -> int:
     """Judge one row from its log-weights and their errors; return the first column.
 
-    Where the ``bound`` of the fast path was too loose, ``total`` gains the row's shares here.
+    Where the ``bound`` of the fast path was too loose, ``total`` gains the row's shares here, or
+    ``unresolved`` (1,) grows by one where float64 does not know them either.
     """
     best = 0
     for c in range(1, count):
         if log_weight[c] > log_weight[best]:
             best = c
     rest = 0.0
-    error = 0.0
+    error = n_labeled * math.exp(-NEGLIGIBLE)
     for c in range(count):
         below = log_weight[c] - log_weight[best]
-        if c != best and below >= -NEGLIGIBLE:
+        off = slack[c] + slack[best]
+        # Not "below >= -NEGLIGIBLE": a weight that may be larger than it looks is not negligible.
+        if c != best and not (below + off < -NEGLIGIBLE):
             e = math.exp(below)
             rest += e
-            error += e * math.expm1(slack[c] + slack[best] + (8.0 - below) * _U)
-    error += rest * (count + 1) * _U + n_labeled * math.exp(-NEGLIGIBLE)
-    if abs(rest - 1.0) <= error:
+            error += math.exp(below + off) - e + e * (8.0 - below) * _U
+    error += rest * (count + 1) * _U
+    # Not "abs(rest - 1) <= error": what is not a number is not decided.
+    if not (abs(rest - 1.0) > error):
         verdict[i] = UNDECIDED
     elif rest < 1.0:
         verdict[i] = MAJOR
     else:
         verdict[i] = MINOR
     if not (bound <= LOOSEST):
-        for c in range(count):
-            total[columns[c]] += math.exp(log_weight[c] - log_weight[best]) / (1.0 + rest)
+        if error <= LOOSEST * (1.0 + rest):
+            for c in range(count):
+                total[columns[c]] += math.exp(log_weight[c] - log_weight[best]) / (1.0 + rest)
+        else:
+            unresolved[0] += 1
     return int(columns[best])
 
 
@@ -159,26 +172,27 @@ def recheck_dense(
     gamma: float,
     offset: Floats,
     offset_error: float,
+    relative: float,
     total: Floats,
+    unresolved: Integers,
     first: Integers,
     verdict: Integers,
 ) -> None:
     """Judge the ``doubtful`` rows of a block of dense rows.
 
     ``scores`` (rows, l, in log units once times ``unit``) and ``bound`` (rows,) only rule columns
-    out. Row ``i`` of the block is
-    ``a[a_rows[i]]``, column ``j`` is ``b[b_rows[j]]``; ``offset`` (l,) is added to the log-weights
-    and known within ``offset_error``. Writes ``first`` and ``verdict`` of the doubtful rows, and
-    adds to ``total`` (l,) the shares of those whose ``bound`` is too loose.
+    out. Row ``i`` of the block is ``a[a_rows[i]]``, column ``j`` is ``b[b_rows[j]]``; ``offset``
+    (l,) is added to the log-weights and known within ``offset_error``; ``relative`` is
+    `direct_error`. Writes ``first`` and ``verdict`` of the doubtful rows; where the ``bound`` is
+    too loose, ``total`` (l,) gains the shares of the row, or ``unresolved`` (1,) grows.
     """
     n_labeled = offset.size
     columns = np.empty(n_labeled, np.int64)
     log_weight = np.empty(n_labeled)
     slack = np.empty(n_labeled)
     lanes = np.empty(_LANES)
-    relative = direct_error(a.shape[1])
     for i in doubtful:
-        reach = (NEGLIGIBLE + 4.0 * bound[i] + 1e-3) / unit
+        reach = (NEGLIGIBLE + 6.0 * bound[i] + 1e-3) / unit
         count = _candidates(scores[i], n_labeled, reach, columns)
         for c in range(count):
             j = columns[c]
@@ -186,7 +200,16 @@ def recheck_dense(
             log_weight[c] = offset[j] - scaled
             slack[c] = scaled * relative + abs(offset[j]) * _U + offset_error
         first[i] = _decide(
-            log_weight, slack, columns, count, n_labeled, bound[i], total, verdict, i
+            log_weight,
+            slack,
+            columns,
+            count,
+            n_labeled,
+            bound[i],
+            total,
+            unresolved,
+            verdict,
+            i,
         )
 
 
@@ -204,7 +227,9 @@ def recheck_sparse(
     gamma: float,
     offset: Floats,
     offset_error: float,
+    relative: float,
     total: Floats,
+    unresolved: Integers,
     first: Integers,
     verdict: Integers,
 ) -> None:
@@ -213,19 +238,28 @@ def recheck_sparse(
     columns = np.empty(n_labeled, np.int64)
     log_weight = np.empty(n_labeled)
     slack = np.empty(n_labeled)
+    lanes = np.empty(_LANES)
     for i in doubtful:
-        reach = (NEGLIGIBLE + 4.0 * bound[i] + 1e-3) / unit
+        reach = (NEGLIGIBLE + 6.0 * bound[i] + 1e-3) / unit
         count = _candidates(scores[i], n_labeled, reach, columns)
         start, stop = indptr[a_rows[i]], indptr[a_rows[i] + 1]
         for c in range(count):
             j = columns[c]
             other_start, other_stop = indptr[b_rows[j]], indptr[b_rows[j] + 1]
             scaled = gamma * sparse_squared_distance(
-                data, indices, start, stop, other_start, other_stop
+                data, indices, start, stop, other_start, other_stop, lanes
             )
-            terms = (stop - start) + (other_stop - other_start)
             log_weight[c] = offset[j] - scaled
-            slack[c] = scaled * (terms + 12.0) * _U + abs(offset[j]) * _U + offset_error
+            slack[c] = scaled * relative + abs(offset[j]) * _U + offset_error
         first[i] = _decide(
-            log_weight, slack, columns, count, n_labeled, bound[i], total, verdict, i
+            log_weight,
+            slack,
+            columns,
+            count,
+            n_labeled,
+            bound[i],
+            total,
+            unresolved,
+            verdict,
+            i,
         )
