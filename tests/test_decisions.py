@@ -111,6 +111,15 @@ def test_a_true_tie_is_never_decided(d, log_gamma, normalization, seed):
             assert whole.total.sum() == pytest.approx(whole.n_unlabeled - whole.unresolved)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rounding_of_long_column_sums_decides_nothing(seed):
+    rng = np.random.default_rng(seed)
+    left, crowd = rng.random(3), rng.normal(size=(3000, 3))
+    X = np.vstack([left, left[::-1], np.full((1, 3), 0.25), crowd, crowd[::-1, ::-1]])
+    measured = measure(X, [0, 1], 1e-6, "column-row")
+    assert measured.undecided >= 1
+
+
 def test_a_far_row_that_float64_cannot_place_depends_on_no_block():
     X = np.array([[1.0], [1 - 2.0**-17], [1 - 2.0**-17], [-1.0], [1e7], [1e9], [1e9 + 5]])
     x = X[4, 0]
