@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from common import gemm_rate, in_turns, quantiles, reset_peak_memory, status_mib, write_rows
@@ -79,22 +80,26 @@ def ours_in_float32(X, labeled, gamma):
         columns.Columns.__init__.__defaults__ = plain
 
 
-def extra_memory(name, part, gamma):
+def extra_memory(how, name, part, gamma):
     """Peak memory beyond the input, MiB, in a process that has compiled but not yet measured."""
-    code = f"import bench_mir; bench_mir.print_memory({name!r}, {part}, {gamma})"
+    code = f"import bench_mir as b; b.print_memory(b.{how.__name__}, {name!r}, {part}, {gamma})"
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=sys.path[0]
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
     )
     return float(done.stdout)
 
 
-def print_memory(name, part, gamma):
+def print_memory(how, name, part, gamma):
     """Measure the child's own peak."""
     X, labeled, _ = split(name, part)
     small = np.concatenate([labeled[:8], np.setdiff1d(np.arange(64), labeled[:8])])
-    ours(X[np.sort(small)], np.arange(8), gamma)  # compiles, loads libraries
+    how(X[np.sort(small)], np.arange(8), gamma)  # compiles, loads libraries
     before = reset_peak_memory()
-    ours(X, labeled, gamma)
+    how(X, labeled, gamma)
     print(status_mib("VmHWM") - before)
 
 
@@ -157,8 +162,8 @@ def measure(name, part, gamma, repeats, rate):
                 "undecided": returned[who].undecided,
                 "route": "+".join(returned[who].routes),
             }
-        if who == "gssl-poison":
-            row["MiB beyond the input"] = extra_memory(name, part, gamma)
+            how = ours_in_float32 if who.endswith("float32 route") else ours
+            row["MiB beyond the input"] = extra_memory(how, name, part, gamma)
         rows.append(row)
         print(
             "  ".join(

@@ -67,7 +67,7 @@ class RBFGraph:
         features = as_features(X)
         if not isinstance(gamma, Bandwidth):
             rows = None if labeled is None else check_rows(labeled, features.shape[0], "labeled")
-            others = None if rows is None else np.setdiff1d(np.arange(features.shape[0]), rows)
+            others = None if rows is None else other_rows(rows, features.shape[0])
             codes = None if y is None else encode_classes(np.asarray(y, dtype=object))[1]
             gamma = choose_gamma(features, gamma, labeled=rows, unlabeled=others, codes=codes)
         object.__setattr__(self, "X", features)
@@ -126,3 +126,10 @@ def check_rows(rows: npt.ArrayLike, n_points: int, name: str) -> Integers:
     if np.unique(given).size != given.size:
         raise InputError(f"{name} names a row twice; give every row once.")
     return given.astype(np.int64)
+
+
+def other_rows(rows: Integers, n_points: int) -> Integers:
+    """Return the row numbers that are not in ``rows``, ascending."""
+    others = np.ones(n_points, dtype=bool)
+    others[rows] = False
+    return np.flatnonzero(others)

@@ -30,6 +30,9 @@ T = TypeVar("T")
 _SCORES = 2**21
 _MOST_ROWS = 512
 _FEWEST_ROWS = 16
+# Values of a block of dense rows: 2**20 float32 are 4 MiB a thread.
+_VALUES = 2**20
+_FEWEST_WIDE_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def measure_influence(
 
     started = time.perf_counter()  # kernels are imported by now: this is the work
     graph = prop.graph
-    rows = check_block_size(block_size, prop.labeled.size)
+    width = 1 if graph.is_sparse else graph.n_features
+    rows = check_block_size(block_size, prop.labeled.size, width)
     workers = n_threads() if threads is None else _check_count("threads", threads)
     if progress is not None and not callable(progress):
         raise InputTypeError(
@@ -193,10 +197,12 @@ def total_influence(prop: FittedDirect) -> Floats:
     return measure_influence(prop).total
 
 
-def check_block_size(block_size: int | None, n_labeled: int) -> int:
+def check_block_size(block_size: int | None, n_labeled: int, n_features: int = 1) -> int:
     """Return the rows of a block, by default what keeps its scores near the cache."""
     if block_size is None:
-        return min(_MOST_ROWS, max(_FEWEST_ROWS, _SCORES // n_labeled))
+        by_scores = max(_FEWEST_ROWS, _SCORES // n_labeled)
+        by_values = max(_FEWEST_WIDE_ROWS, _VALUES // n_features)
+        return min(_MOST_ROWS, by_scores, by_values)
     return _check_count("block_size", block_size)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
-from gssl_poison.graph import RBFGraph, check_rows
+from gssl_poison.graph import RBFGraph, check_rows, other_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ class Direct:
         FittedDirect
         """
         rows = check_rows(labeled, graph.n_points, "labeled")
-        others = np.setdiff1d(np.arange(graph.n_points, dtype=np.int64), rows)
+        others = other_rows(rows, graph.n_points)
         if others.size == 0:
             raise InputError("all points are labelled; at least one must be left to be inferred.")
         return FittedDirect(graph, rows, others, self.normalization)
