@@ -75,9 +75,11 @@ def print_table(table: pd.DataFrame, dataset: Dataset, top: int) -> None:
 
     facts = table.attrs
     console = Console(highlight=False)
+    n_classes = len(facts["classes"])
+    classes = "1 class" if n_classes == 1 else f"{n_classes} classes"
     heading = (
         f"{dataset.name}: {facts['n_labeled']:,} labelled and {facts['n_unlabeled']:,} unlabelled "
-        f"points, {facts['n_features']:,} features, {len(facts['classes'])} classes"
+        f"points, {facts['n_features']:,} features, {classes}"
     )
     console.print(Text(plain(heading)))
     console.print(Text(plain(gamma_line(facts))))

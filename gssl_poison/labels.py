@@ -164,7 +164,7 @@ def _minus_one_marks(
         raise InputError(
             f"the labels are {_listed(values[~missing])}, and -1 may be a class or mean "
             "unlabelled; say which with unlabeled=-1 or, where only empty cells are unlabelled, "
-            "unlabeled=nan."
+            "unlabeled=nan (--unlabeled on the command line)."
         )
     marks[:] = [isinstance(v, int | float) and v == -1 for v in values]
     return marks

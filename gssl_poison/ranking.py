@@ -196,6 +196,11 @@ def _notes(labels: Labels, measured: Influence) -> list[str]:
             f"The largest share of {points} cannot be told from one half, and counts for nobody: "
             "two labels weigh equally there, up to rounding. Duplicated labelled points do this."
         )
+    if not measured.mir.any() and not measured.undecided:
+        notes.append(
+            "At this gamma no label holds more than half of the influence on any point, so the "
+            "order is that of the total influence. A larger gamma makes labels decide alone."
+        )
     if measured.unresolved:
         notes.append(
             f"gamma is so large that float64 cannot tell the shares of {measured.unresolved:,} "

@@ -105,6 +105,13 @@ def test_the_smallest_input():
     assert "single labelled point" in notes
 
 
+def test_a_gamma_at_which_nobody_decides_is_said(half_labelled):
+    table = gp.rank(*half_labelled, gamma=1e-6)
+    assert table["mir"].sum() == 0
+    assert table["total"].is_monotonic_decreasing
+    assert "no label holds more than half" in table.attrs["notes"][0]
+
+
 def test_constant_features_and_duplicates_are_ranked_and_said():
     table = gp.rank(np.ones((6, 2)), ["a", "b", None, None, None, None])
     assert table["mir"].tolist() == [0, 0]

@@ -29,6 +29,17 @@ _LANES = RUNNING_SUMS
 
 
 @njit(nogil=True, cache=True)
+def _sum_of(lanes: Floats) -> float:
+    """Add the running sums up by halves; ``lanes`` is spent."""
+    half = _LANES // 2
+    while half > 0:
+        for t in range(half):
+            lanes[t] += lanes[t + half]
+        half //= 2
+    return float(lanes[0])
+
+
+@njit(nogil=True, cache=True)
 def squared_distance(a: Any, i: int, b: Any, j: int, lanes: Floats) -> float:
     """Return ``|a_i - b_j|^2`` in float64, in a fixed order: 32 running sums, then halves.
 
@@ -46,12 +57,7 @@ def squared_distance(a: Any, i: int, b: Any, j: int, lanes: Floats) -> float:
     for k in range(whole, n_features):
         e = np.float64(left[k]) - np.float64(right[k])
         lanes[k - whole] += e * e
-    half = _LANES // 2
-    while half > 0:
-        for t in range(half):
-            lanes[t] += lanes[t + half]
-        half //= 2
-    return float(lanes[0])
+    return _sum_of(lanes)
 
 
 @njit(nogil=True, cache=True)
@@ -87,12 +93,7 @@ def sparse_squared_distance(
             p += 1
             q += 1
         lanes[k % _LANES] += e * e
-    half = _LANES // 2
-    while half > 0:
-        for t in range(half):
-            lanes[t] += lanes[t + half]
-        half //= 2
-    return float(lanes[0])
+    return _sum_of(lanes)
 
 
 @njit(nogil=True, cache=True)
