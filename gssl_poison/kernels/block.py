@@ -145,8 +145,8 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
     low, high = decision_band(bound)
     verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
     loose = ~(bound <= LOOSEST)
-    # Not "low <= rest": a rest that is not a number is in doubt.
     unresolved = np.zeros(1, dtype=np.int64)
+    # Not "low <= rest": a rest that is not a number is in doubt.
     doubtful = np.flatnonzero(loose | ~((rest < low) | (rest > high)))
     if doubtful.size:
         if columns.sparse:

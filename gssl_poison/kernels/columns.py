@@ -69,8 +69,6 @@ class Columns:
         Added to every log-weight of a column; known within ``offset_error``.
     offset_error : float
         See ``offset``.
-    exact_integers : bool
-        Whether 8-bit data may take their exact route; only tests say no.
     """
 
     def __init__(
@@ -80,7 +78,6 @@ class Columns:
         gamma: float,
         offset: Floats | None = None,
         offset_error: float = 0.0,
-        exact_integers: bool = True,
     ) -> None:
         self.X = X
         self.labeled = labeled
@@ -92,7 +89,8 @@ class Columns:
         self.sparse = is_sparse(X)
         # Kernels read C-ordered rows where they lie; of anything else the labelled rows are copied.
         self.in_place = not self.sparse and bool(X.flags.c_contiguous)
-        self._wants_lattice = exact_integers and offset is None and not self.sparse
+        # Offsets are no integers: with them the exact route has no exact scores.
+        self._wants_lattice = offset is None and not self.sparse
         self._points: dict[str, npt.NDArray[Any]] = {}
         self._lock = threading.RLock()
 
