@@ -1,4 +1,4 @@
-"""Every error and warning the package raises.
+"""Every error the package raises.
 
 Each message has three parts in one sentence or two: the value that was found, the rule it breaks
 and the remedy. All errors derive from `GsslPoisonError`, and each also derives from the builtin
@@ -26,7 +26,3 @@ class DeviceError(GsslPoisonError, ValueError):
 
 class DatasetNotFoundError(GsslPoisonError, RuntimeError):
     """A named data set is neither on this machine nor to be had from here."""
-
-
-class GsslPoisonWarning(UserWarning):
-    """Something the user should know that does not stop the computation."""

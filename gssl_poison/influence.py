@@ -113,8 +113,9 @@ def measure_influence(
     -----
     Definitions 1 to 4 of the influence-driven attack: with shares ``s_ij = M_ij / sum_k M_ik``,
     ``MIR(j) = |{i : s_ij > 1/2}|`` and the total influence is ``sum_i s_ij``. The product runs in
-    float32 where its rounding bound is small and in float64 elsewhere; a row whose count the bound
-    leaves open is judged by one float64 routine of fixed order, which defines the count.
+    exact integers where the features are 8-bit numbers, in float32 where its rounding bound is
+    small and in float64 elsewhere; a row whose count the bound leaves open is judged by one float64
+    routine of fixed order, which defines the count.
     ``2 u l d`` operations ("column-row": ``2 n l d`` in float64 before it); memory of
     ``threads (l + d)`` times the block size and ``l d`` numbers.
     """

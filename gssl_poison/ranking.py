@@ -104,7 +104,6 @@ def rank(
     0     1      0     a    3   0.75
     1     2      4     b    1   0.25
     """
-    started = time.perf_counter()
     _check_choice("influence", influence, INFLUENCES)
     _check_choice("by", by, ORDERS)
     propagator = Direct(normalization)
@@ -112,6 +111,7 @@ def rank(
     features = as_features(X)
     labels = split_labels(y, features.shape[0], unlabeled)
     check_block_size(block_size, labels.labeled.size)
+    started = time.perf_counter()
     with one_blas_thread():
         bandwidth = choose_gamma(
             features, gamma, labeled=labels.labeled, unlabeled=labels.unlabeled, codes=labels.codes

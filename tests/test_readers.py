@@ -596,7 +596,9 @@ def test_a_flipped_byte_gives_an_error_or_a_dataset(
     content[place % len(content)] = byte
     path = put(tmp_path_factory.getbasetemp(), "flip.npz", bytes(content))
     with suppress(InputError, InputTypeError):
-        read_input(path)
+        data = read_input(path)
+        assert data.X.ndim == 2
+        assert data.y.shape == data.X.shape[:1]
 
 
 # --- svmlight

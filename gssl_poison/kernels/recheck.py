@@ -98,28 +98,35 @@ def sparse_squared_distance(
 
 @njit(nogil=True, cache=True)
 def _decide(
-    log_weight: Floats,
-    slack: Floats,
+    squared: Floats,
     columns: Integers,
     count: int,
-    n_labeled: int,
+    gamma: float,
+    offset: Floats,
+    offset_error: float,
+    relative: float,
     bound: float,
     total: Floats,
     unresolved: Integers,
     verdict: Integers,
     i: int,
 ) -> int:
-    """Judge one row from its log-weights and their errors; return the first column.
+    """Judge one row from its squared distances to some columns; return the first column.
 
     Where the ``bound`` of the fast path was too loose, ``total`` gains the row's shares here, or
     ``unresolved`` (1,) grows by one where float64 does not know them either.
     """
+    log_weight, slack = np.empty(count), np.empty(count)
     best = 0
-    for c in range(1, count):
+    for c in range(count):
+        j = columns[c]
+        scaled = gamma * squared[c]
+        log_weight[c] = offset[j] - scaled
+        slack[c] = scaled * relative + abs(offset[j]) * _U + offset_error
         if log_weight[c] > log_weight[best]:
             best = c
     rest = 0.0
-    error = n_labeled * math.exp(-NEGLIGIBLE)
+    error = offset.size * math.exp(-NEGLIGIBLE)
     for c in range(count):
         below = log_weight[c] - log_weight[best]
         off = slack[c] + slack[best]
@@ -188,30 +195,16 @@ def recheck_dense(
     too loose, ``total`` (l,) gains the shares of the row, or ``unresolved`` (1,) grows.
     """
     n_labeled = offset.size
-    columns = np.empty(n_labeled, np.int64)
-    log_weight = np.empty(n_labeled)
-    slack = np.empty(n_labeled)
+    columns, squared = np.empty(n_labeled, np.int64), np.empty(n_labeled)
     lanes = np.empty(_LANES)
+    known = (gamma, offset, offset_error, relative)
     for i in doubtful:
         reach = (NEGLIGIBLE + 6.0 * bound[i] + 1e-3) / unit
         count = _candidates(scores[i], n_labeled, reach, columns)
         for c in range(count):
             j = columns[c]
-            scaled = gamma * squared_distance(a, a_rows[i], b, b_rows[j], lanes)
-            log_weight[c] = offset[j] - scaled
-            slack[c] = scaled * relative + abs(offset[j]) * _U + offset_error
-        first[i] = _decide(
-            log_weight,
-            slack,
-            columns,
-            count,
-            n_labeled,
-            bound[i],
-            total,
-            unresolved,
-            verdict,
-            i,
-        )
+            squared[c] = squared_distance(a, a_rows[i], b, b_rows[j], lanes)
+        first[i] = _decide(squared, columns, count, *known, bound[i], total, unresolved, verdict, i)
 
 
 @njit(nogil=True, cache=True)
@@ -236,10 +229,9 @@ def recheck_sparse(
 ) -> None:
     """Judge the ``doubtful`` rows of a block of CSR rows; as `recheck_dense`."""
     n_labeled = offset.size
-    columns = np.empty(n_labeled, np.int64)
-    log_weight = np.empty(n_labeled)
-    slack = np.empty(n_labeled)
+    columns, squared = np.empty(n_labeled, np.int64), np.empty(n_labeled)
     lanes = np.empty(_LANES)
+    known = (gamma, offset, offset_error, relative)
     for i in doubtful:
         reach = (NEGLIGIBLE + 6.0 * bound[i] + 1e-3) / unit
         count = _candidates(scores[i], n_labeled, reach, columns)
@@ -247,20 +239,7 @@ def recheck_sparse(
         for c in range(count):
             j = columns[c]
             other_start, other_stop = indptr[b_rows[j]], indptr[b_rows[j] + 1]
-            scaled = gamma * sparse_squared_distance(
+            squared[c] = sparse_squared_distance(
                 data, indices, start, stop, other_start, other_stop, lanes
             )
-            log_weight[c] = offset[j] - scaled
-            slack[c] = scaled * relative + abs(offset[j]) * _U + offset_error
-        first[i] = _decide(
-            log_weight,
-            slack,
-            columns,
-            count,
-            n_labeled,
-            bound[i],
-            total,
-            unresolved,
-            verdict,
-            i,
-        )
+        first[i] = _decide(squared, columns, count, *known, bound[i], total, unresolved, verdict, i)
