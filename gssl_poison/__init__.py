@@ -8,17 +8,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gssl_poison.bandwidth import Bandwidth, choose_gamma
     from gssl_poison.datasets import Dataset, list_datasets, load_dataset
-    from gssl_poison.graph import RBFGraph
+    from gssl_poison.diagnosis import Diagnosis, diagnose
+    from gssl_poison.estimators import LabelPropagation, LabelSpreading
+    from gssl_poison.exceptions import (
+        ConvergenceWarning,
+        DatasetNotFoundError,
+        DeviceError,
+        GsslPoisonError,
+        InputError,
+        InputTypeError,
+        NumericalError,
+        UnreachedError,
+    )
+    from gssl_poison.graph import DenseGraph, RBFGraph
     from gssl_poison.influence import (
         Influence,
         major_influence_range,
         measure_influence,
         total_influence,
     )
-    from gssl_poison.propagation import Direct
+    from gssl_poison.knn import knn_graph
+    from gssl_poison.metrics import flip_errors
+    from gssl_poison.propagation import (
+        Direct,
+        Fitted,
+        Harmonic,
+        Propagation,
+        Spreading,
+        parse_propagator,
+    )
     from gssl_poison.ranking import rank
     from gssl_poison.readers import read_input
     from gssl_poison.report import write_report
+    from gssl_poison.sparse_graph import SparseGraph
 
 __version__ = "0.1.0"
 
@@ -26,15 +48,36 @@ __version__ = "0.1.0"
 # without numpy, and a script that only ranks never pays for the report.
 _HOME = {
     "Bandwidth": "bandwidth",
+    "ConvergenceWarning": "exceptions",
     "Dataset": "datasets",
+    "DatasetNotFoundError": "exceptions",
+    "DenseGraph": "graph",
+    "DeviceError": "exceptions",
+    "Diagnosis": "diagnosis",
     "Direct": "propagation",
+    "Fitted": "propagation",
+    "GsslPoisonError": "exceptions",
+    "Harmonic": "propagation",
     "Influence": "influence",
+    "InputError": "exceptions",
+    "InputTypeError": "exceptions",
+    "LabelPropagation": "estimators",
+    "LabelSpreading": "estimators",
+    "NumericalError": "exceptions",
+    "Propagation": "propagation",
     "RBFGraph": "graph",
+    "SparseGraph": "sparse_graph",
+    "Spreading": "propagation",
+    "UnreachedError": "exceptions",
     "choose_gamma": "bandwidth",
+    "diagnose": "diagnosis",
+    "flip_errors": "metrics",
+    "knn_graph": "knn",
     "list_datasets": "datasets",
     "load_dataset": "datasets",
     "major_influence_range": "influence",
     "measure_influence": "influence",
+    "parse_propagator": "propagation",
     "rank": "ranking",
     "read_input": "readers",
     "total_influence": "influence",
@@ -43,15 +86,36 @@ _HOME = {
 
 __all__ = [
     "Bandwidth",
+    "ConvergenceWarning",
     "Dataset",
+    "DatasetNotFoundError",
+    "DenseGraph",
+    "DeviceError",
+    "Diagnosis",
     "Direct",
+    "Fitted",
+    "GsslPoisonError",
+    "Harmonic",
     "Influence",
+    "InputError",
+    "InputTypeError",
+    "LabelPropagation",
+    "LabelSpreading",
+    "NumericalError",
+    "Propagation",
     "RBFGraph",
+    "SparseGraph",
+    "Spreading",
+    "UnreachedError",
     "choose_gamma",
+    "diagnose",
+    "flip_errors",
+    "knn_graph",
     "list_datasets",
     "load_dataset",
     "major_influence_range",
     "measure_influence",
+    "parse_propagator",
     "rank",
     "read_input",
     "total_influence",

@@ -1,4 +1,4 @@
-"""Every error the package raises.
+"""Every error and warning the package raises.
 
 Each message has three parts in one sentence or two: the value that was found, the rule it breaks
 and the remedy. All errors derive from `GsslPoisonError`, and each also derives from the builtin
@@ -26,3 +26,15 @@ class DeviceError(GsslPoisonError, ValueError):
 
 class DatasetNotFoundError(GsslPoisonError, RuntimeError):
     """A named data set is neither on this machine nor to be had from here."""
+
+
+class UnreachedError(InputError):
+    """Points that no label reaches, where every point must have a score."""
+
+
+class NumericalError(GsslPoisonError, ArithmeticError):
+    """The answer exists, but float64 cannot hold the numbers on the way to it."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iteration stopped before it had the accuracy that was asked for."""
