@@ -94,6 +94,15 @@ class Columns:
         self._points: dict[str, npt.NDArray[Any]] = {}
         self._lock = threading.RLock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock behind, which belongs to this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was kept, and a lock of this process."""
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
     def once(self, build: Callable[[], T]) -> T:
         """Build something shared while no other thread does."""
         with self._lock:
