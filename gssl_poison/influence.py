@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,10 +13,11 @@ import numpy.typing as npt
 
 from gssl_poison._arrays import n_threads, one_blas_thread
 from gssl_poison.exceptions import InputError, InputTypeError
-from gssl_poison.propagation import FittedDirect
+from gssl_poison.graph import RBFGraph
+from gssl_poison.propagation import Direct, Fitted
 
 if TYPE_CHECKING:
-    from gssl_poison.kernels.block import Workspace
+    pass
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -33,6 +32,10 @@ _FEWEST_ROWS = 16
 # Values of a block of dense rows: 2**20 float32 are 4 MiB a thread.
 _VALUES = 2**20
 _FEWEST_WIDE_ROWS = 64
+
+# Where M comes from a propagator whose entries carry rounding errors without a proven bound, a
+# share is told from one half if it is this far off, and off by the propagator's own error.
+_BAND = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Influence:
         Points whose largest share cannot be told from one half in float64; not counted in ``mir``.
     unresolved : int
         Points whose shares float64 cannot tell at this gamma; left out of ``total``.
+    unreached : int
+        Points that no label reaches; left out of everything.
     rechecked : int
         Points the fast path left to the recheck routine.
     routes : dict of str to int
@@ -67,6 +72,7 @@ class Influence:
     n_unlabeled: int
     undecided: int
     unresolved: int
+    unreached: int
     rechecked: int
     routes: dict[str, int]
     bound: float
@@ -79,7 +85,7 @@ class Influence:
 
 
 def measure_influence(
-    prop: FittedDirect,
+    prop: Fitted,
     *,
     block_size: int | None = None,
     progress: Progress | None = None,
@@ -89,8 +95,8 @@ def measure_influence(
 
     Parameters
     ----------
-    prop : FittedDirect
-        A fitted propagator.
+    prop : Fitted
+        A fitted propagator of any kind.
     block_size : int, optional
         Rows a block; by default what keeps a block's scores near the cache. Counts do not depend
         on it.
@@ -115,29 +121,34 @@ def measure_influence(
     ``MIR(j) = |{i : s_ij > 1/2}|`` and the total influence is ``sum_i s_ij``. The product runs in
     exact integers where the features are 8-bit numbers, in float32 where its rounding bound is
     small and in float64 elsewhere; a row whose count the bound leaves open is judged by one float64
-    routine of fixed order, which defines the count.
+    routine of fixed order, which defines the count. That is `Direct` on an `RBFGraph`; the shares
+    of other propagators are read as they are, and those within 1e-9 and the propagator's own error
+    of one half are undecided.
     ``2 u l d`` operations ("column-row": ``2 n l d`` in float64 before it); memory of
     ``threads (l + d)`` times the block size and ``l d`` numbers.
     """
-    from gssl_poison.kernels.block import reduce_block
-    from gssl_poison.kernels.columns import Columns
-
-    started = time.perf_counter()  # kernels are imported by now: this is the work
-    graph = prop.graph
-    width = 1 if graph.is_sparse else graph.n_features
-    rows = check_block_size(block_size, prop.labeled.size, width)
     workers = n_threads() if threads is None else _check_count("threads", threads)
     if progress is not None and not callable(progress):
         raise InputTypeError(
             f"progress={progress!r} cannot be called; pass a function of (done, all) rows."
         )
-    n_passes = 2 if prop.normalization == "column-row" else 1
+    graph = prop.graph
+    if not (isinstance(graph, RBFGraph) and isinstance(prop.propagator, Direct)):
+        return _read_shares(prop, check_block_size(block_size, prop.labeled.size), progress)
+    from gssl_poison.kernels.block import reduce_block
+    from gssl_poison.kernels.columns import Columns
+    from gssl_poison.kernels.parallel import in_order
+
+    started = time.perf_counter()  # kernels are imported by now: this is the work
+    width = 1 if graph.is_sparse else graph.n_features
+    rows = check_block_size(block_size, prop.labeled.size, width)
+    n_passes = 2 if prop.propagator.normalization == "column-row" else 1
     everything = prop.unlabeled.size + (graph.n_points if n_passes == 2 else 0)
     report = _Counter(progress, everything)
     with one_blas_thread():
         offset, offset_error = None, 0.0
         if n_passes == 2:
-            offset, offset_error = _column_offsets(prop, rows, workers, report)
+            offset, offset_error = _column_offsets(graph, prop.labeled, rows, workers, report)
         columns = Columns(graph.X, prop.labeled, graph.gamma, offset, offset_error)
         total = np.zeros(prop.labeled.size)
         mir = np.zeros(prop.labeled.size, dtype=np.int64)
@@ -163,6 +174,7 @@ def measure_influence(
         n_unlabeled=int(prop.unlabeled.size),
         undecided=undecided,
         unresolved=unresolved,
+        unreached=0,
         rechecked=rechecked,
         routes=routes,
         bound=bound,
@@ -170,7 +182,37 @@ def measure_influence(
     )
 
 
-def major_influence_range(prop: FittedDirect) -> Integers:
+def _read_shares(prop: Fitted, size: int, progress: Progress | None) -> Influence:
+    """Measure influence by reading the shares of a propagator that keeps or computes its M."""
+    started = time.perf_counter()
+    n_labeled, rows = prop.labeled.size, prop.unlabeled
+    total, mir = np.zeros(n_labeled), np.zeros(n_labeled, dtype=np.int64)
+    undecided = unreached = 0
+    band = _BAND + 2.0 * prop.error
+    report = _Counter(progress, rows.size)
+    for _, shares in prop.share_blocks(size):
+        total += shares.sum(axis=0)
+        first = shares.argmax(axis=1)
+        top = shares[np.arange(first.size), first]
+        mir += np.bincount(first[top > 0.5 + band], minlength=n_labeled)
+        undecided += int((np.abs(top - 0.5) <= band).sum())
+        unreached += int((top == 0.0).sum())
+        report.add(first.size)
+    return Influence(
+        mir=mir,
+        total=total,
+        n_unlabeled=int(rows.size),
+        undecided=undecided,
+        unresolved=0,
+        unreached=unreached,
+        rechecked=0,
+        routes={prop.method: int(rows.size)},
+        bound=prop.error,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def major_influence_range(prop: Fitted) -> Integers:
     """Return how many unlabelled points each labelled point holds more than half of, (l,) int64.
 
     Examples
@@ -184,7 +226,7 @@ def major_influence_range(prop: FittedDirect) -> Integers:
     return measure_influence(prop).mir
 
 
-def total_influence(prop: FittedDirect) -> Floats:
+def total_influence(prop: Fitted) -> Floats:
     """Return the sum of every labelled point's shares, (l,) float64; they add up to u.
 
     Examples
@@ -214,44 +256,6 @@ def _check_count(name: str, value: object) -> int:
     return int(value)
 
 
-def in_order(
-    work: Callable[[Integers, Workspace], T],
-    parts: Iterator[Integers],
-    workers: int,
-) -> Iterator[T]:
-    """Run ``work`` on every part in threads, and yield the results in the order of the parts.
-
-    Sums over parts are therefore the same bits for any number of threads. At most twice as many
-    parts as threads are under way, so memory does not grow with their number.
-    """
-    from gssl_poison.kernels.block import Workspace
-
-    local = threading.local()
-
-    def with_workspace(part: Integers) -> T:
-        if not hasattr(local, "workspace"):
-            local.workspace = Workspace()
-        return work(part, local.workspace)
-
-    if workers == 1:
-        yield from map(with_workspace, parts)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        pending: list[Future[T]] = []
-        try:
-            while True:
-                pending += [
-                    pool.submit(with_workspace, part)
-                    for part in islice(parts, 2 * workers - len(pending))
-                ]
-                if not pending:
-                    return
-                yield pending.pop(0).result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
 def _blocks(rows: Integers, size: int) -> Iterator[Integers]:
     """Cut row numbers into consecutive blocks of almost equal length, at most ``size``.
 
@@ -278,15 +282,16 @@ class _Counter:
 
 
 def _column_offsets(
-    prop: FittedDirect, rows: int, workers: int, report: _Counter
+    graph: RBFGraph, labeled: Integers, rows: int, workers: int, report: _Counter
 ) -> tuple[Floats, float]:
     """Return minus the logarithm of the labelled column sums of W, (l,), and its error."""
     from gssl_poison.kernels.block import add_degrees
     from gssl_poison.kernels.columns import Columns
+    from gssl_poison.kernels.parallel import in_order
 
-    columns = Columns(prop.graph.X, prop.labeled, prop.graph.gamma)
-    degree, error = np.zeros(prop.labeled.size), np.zeros(prop.labeled.size)
-    everyone = np.arange(prop.graph.n_points, dtype=np.int64)
+    columns = Columns(graph.X, labeled, graph.gamma)
+    degree, error = np.zeros(labeled.size), np.zeros(labeled.size)
+    everyone = np.arange(graph.n_points, dtype=np.int64)
     parts = list(_blocks(everyone, rows))
     for part, (weights, errors) in zip(
         parts,

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gssl_poison._arrays import as_features, one_blas_thread, resolve_device
+from gssl_poison._arrays import Features, as_features, one_blas_thread, resolve_device
 from gssl_poison.bandwidth import choose_gamma
 from gssl_poison.exceptions import InputError
-from gssl_poison.graph import RBFGraph
+from gssl_poison.graph import DenseGraph, RBFGraph
 from gssl_poison.influence import Influence, Progress, check_block_size, measure_influence
+from gssl_poison.knn import knn_graph
 from gssl_poison.labels import Labels, split_labels
-from gssl_poison.propagation import Direct
+from gssl_poison.propagation import Direct, Propagator, parse_propagator
+from gssl_poison.sparse_graph import Graph
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INFLUENCES = ("direct",)
+GRAPHS = ("rbf", "knn")
 ORDERS = ("mir", "total")
 
 
@@ -29,7 +31,8 @@ def rank(
     y: Any,
     *,
     gamma: float | str = "auto",
-    influence: str = "direct",
+    influence: str | Propagator = "direct",
+    graph: str | Graph = "rbf",
     by: str = "mir",
     normalization: str = "row",
     unlabeled: Any = None,
@@ -50,8 +53,13 @@ def rank(
     gamma : float or {"auto", "scale", "median", "loo"}, default "auto"
         Kernel coefficient of ``w_ij = exp(-gamma |x_i - x_j|^2)``, or the rule that finds it:
         see `choose_gamma`. All but "loo" do not read the labels.
-    influence : {"direct"}, default "direct"
-        Direct influence, one step of label propagation.
+    influence : str or propagator, default "direct"
+        Whose M is read: "direct", one step of label propagation; "propagation:n_iter=10",
+        "harmonic" or "spreading:alpha=0.2,n_iter=10", which also count what travels through
+        unlabelled points; see `parse_propagator`.
+    graph : {"rbf", "knn", "knn:n_neighbors=10"} or graph, default "rbf"
+        All pairs of points; each point's nearest ones, for data too large for that; or a graph of
+        your own, `SparseGraph` or `DenseGraph`, which leaves X and gamma without a part.
     by : {"mir", "total"}, default "mir"
         Order by major influence range or by total influence; each breaks the other's ties, and
         the lower row number breaks what is left.
@@ -86,9 +94,10 @@ def rank(
 
     Notes
     -----
-    ``MIR(j) = |{i in U : w_ij / sum_{k in L} w_ik > 1/2}|``, at ``2 u l d`` operations and memory
-    bounded by the block size. A count is what a float64 routine of fixed order gives; see
-    `measure_influence`.
+    ``MIR(j) = |{i in U : M_ij / sum_{k in L} M_ik > 1/2}|``. Direct influence, ``M_ij = w_ij``,
+    takes ``2 u l d`` operations and memory bounded by the block size, and a count is what a float64
+    routine of fixed order gives; see `measure_influence`. The cost of the other propagators is
+    theirs: see `Propagation`, `Harmonic` and `Spreading`.
 
     References
     ----------
@@ -104,38 +113,40 @@ def rank(
     0     1      0     a    3   0.75
     1     2      4     b    1   0.25
     """
-    _check_choice("influence", influence, INFLUENCES)
     _check_choice("by", by, ORDERS)
-    propagator = Direct(normalization)
+    propagator = _propagator(influence, normalization)
     used_device, device_note = resolve_device(device)
     features = as_features(X)
     labels = split_labels(y, features.shape[0], unlabeled)
     check_block_size(block_size, labels.labeled.size)
     started = time.perf_counter()
-    with one_blas_thread():
-        bandwidth = choose_gamma(
-            features, gamma, labeled=labels.labeled, unlabeled=labels.unlabeled, codes=labels.codes
-        )
+    points = build_graph(graph, features, gamma, labels)
+    bandwidth = None if isinstance(points, DenseGraph) else points.bandwidth
     seconds_gamma = time.perf_counter() - started
-    graph = RBFGraph(features, bandwidth)
-    measured = measure_influence(
-        propagator.fit(graph, labels.labeled), block_size=block_size, progress=progress
-    )
+    started = time.perf_counter()
+    fitted = propagator.fit(points, labels.labeled)
+    seconds_fit = time.perf_counter() - started
+    measured = measure_influence(fitted, block_size=block_size, progress=progress)
     table = _table(labels, measured, by)
     table.attrs = {
-        "gamma": bandwidth.gamma,
-        "gamma_rule": bandwidth.rule,
-        "gamma_note": bandwidth.note,
-        "influence": influence,
+        "gamma": None if bandwidth is None else bandwidth.gamma,
+        "gamma_rule": "none" if bandwidth is None else bandwidth.rule,
+        "gamma_note": "the graph was given" if bandwidth is None else bandwidth.note,
+        "influence": influence if isinstance(influence, str) else repr(influence),
+        "graph": graph if isinstance(graph, str) else type(graph).__name__,
         "by": by,
-        "normalization": normalization,
+        "normalization": getattr(propagator, "normalization", "row"),
         "n_labeled": int(labels.labeled.size),
         "n_unlabeled": int(labels.unlabeled.size),
-        "n_features": graph.n_features,
+        "n_features": int(features.shape[1]),
         "classes": [str(c) for c in labels.classes],
         "one_class": len(labels.classes) == 1,
         "undecided": measured.undecided,
         "unresolved": measured.unresolved,
+        "unreached": measured.unreached,
+        "method": fitted.method,
+        "n_iter": fitted.n_iter,
+        "residual": fitted.residual,
         "undominated": int(labels.unlabeled.size - measured.mir.sum()),
         "rechecked": measured.rechecked,
         "route": "+".join(sorted(measured.routes)),
@@ -144,10 +155,58 @@ def rank(
         "device_note": device_note,
         "seconds": measured.seconds,
         "seconds_gamma": seconds_gamma,
+        "seconds_fit": seconds_fit,
         "versions": _versions(),
-        "notes": _notes(labels, measured),
+        "notes": _notes(labels, measured, bandwidth is not None),
     }
     return table
+
+
+def _propagator(influence: str | Propagator, normalization: str) -> Propagator:
+    """Return the propagator whose M is read."""
+    propagator = parse_propagator(influence) if isinstance(influence, str) else influence
+    if normalization == "row":
+        return propagator
+    if propagator != Direct():
+        raise InputError(
+            f"normalization={normalization!r} is a setting of direct influence, and influence is "
+            f"{influence!r}; leave one of them out."
+        )
+    return Direct(normalization)
+
+
+def build_graph(
+    graph: str | Graph, features: Features, gamma: float | str, labels: Labels
+) -> Graph:
+    """Return the graph that a name stands for, with its gamma, or the one that was given."""
+    if not isinstance(graph, str):
+        if graph.n_points != features.shape[0]:
+            raise InputError(
+                f"graph has {graph.n_points:,} points and X has {features.shape[0]:,} rows; they "
+                "must be the same points in the same order."
+            )
+        if gamma != "auto":
+            raise InputError(f"gamma={gamma!r} has no part in a graph that is given; leave it out.")
+        return graph
+    kind, _, setting = graph.partition(":")
+    key, _, count = setting.partition("=")
+    if kind not in GRAPHS or (setting and (kind, key.strip()) != ("knn", "n_neighbors")):
+        raise InputError(
+            f"graph={graph!r} is not known; use 'rbf', 'knn', 'knn:n_neighbors=10' or a graph."
+        )
+    if setting and not count.strip().isdigit():
+        raise InputError(f"n_neighbors={count!r} in graph={graph!r} is not a whole number.")
+    neighbours = int(count) if setting else 10
+    if kind == "knn" and gamma == "auto":
+        # The edges have a scale of their own, which the distance to labels says nothing about.
+        return knn_graph(features, neighbours)
+    with one_blas_thread():
+        bandwidth = choose_gamma(
+            features, gamma, labeled=labels.labeled, unlabeled=labels.unlabeled, codes=labels.codes
+        )
+    if kind == "knn":
+        return knn_graph(features, neighbours, gamma=bandwidth)
+    return RBFGraph(features, bandwidth)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -182,7 +241,7 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def _notes(labels: Labels, measured: Influence) -> list[str]:
+def _notes(labels: Labels, measured: Influence, has_gamma: bool) -> list[str]:
     """Say, in plain words, what a reader of the ranking should know about this input."""
     notes = []
     if len(labels.classes) == 1:
@@ -196,10 +255,17 @@ def _notes(labels: Labels, measured: Influence) -> list[str]:
             f"The largest share of {points} cannot be told from one half, and counts for nobody: "
             "two labels weigh equally there, up to rounding. Duplicated labelled points do this."
         )
-    if not measured.mir.any() and not measured.undecided:
+    nobody = not measured.mir.any() and measured.unreached < measured.n_unlabeled
+    if nobody and not measured.undecided:
+        larger = " A larger gamma makes labels decide alone." if has_gamma else ""
         notes.append(
-            "At this gamma no label holds more than half of the influence on any point, so the "
-            "order is that of the total influence. A larger gamma makes labels decide alone."
+            f"{'At this gamma no' if has_gamma else 'No'} label holds more than half of the "
+            f"influence on any point, so the order is that of the total influence.{larger}"
+        )
+    if measured.unreached:
+        notes.append(
+            f"No label reaches {measured.unreached:,} unlabelled points: nothing is known of them, "
+            "and they count for nobody."
         )
     if measured.unresolved:
         notes.append(

@@ -180,9 +180,8 @@ def test_labelled_rows_that_cannot_be_used(labeled, rng):
         gp.Direct().fit(graph, labeled)
 
 
-def test_direct_refuses_labelled_rows_and_unknown_normalisations(rng):
+def test_direct_clamps_labelled_rows_and_refuses_unknown_normalisations(rng):
     with pytest.raises(InputError, match="normalization='l2'"):
         gp.Direct("l2")
     prop = gp.Direct().fit(gp.RBFGraph(rng.normal(size=(5, 2)), 1.0), [0, 1])
-    with pytest.raises(InputError, match="labelled point"):
-        prop.matrix([0])
+    np.testing.assert_array_equal(prop.matrix([1]), [[0.0, 1.0]])

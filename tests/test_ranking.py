@@ -123,7 +123,7 @@ def test_constant_features_and_duplicates_are_ranked_and_said():
     ("options", "kind", "words"),
     [
         ({"by": "share"}, InputError, "by='share'"),
-        ({"influence": "indirect"}, InputError, "influence='indirect'"),
+        ({"influence": "indirect"}, InputError, "'indirect' names no propagator"),
         ({"normalization": "none"}, InputError, "normalization='none'"),
         ({"gamma": -1}, InputError, "gamma=-1"),
         ({"gamma": "cosine"}, InputError, "gamma='cosine'"),
@@ -238,3 +238,61 @@ def test_other_arguments_of_a_wrong_kind():
     for rows in ([9], [-1], [2.7], []):
         with pytest.raises(InputError, match="rows"):
             prop.matrix(rows)
+
+
+@pytest.mark.parametrize(
+    "influence", ["harmonic", "propagation:n_iter=3", "spreading:alpha=0.3", "direct"]
+)
+@pytest.mark.parametrize("graph", ["rbf", "knn", "knn:n_neighbors=4"])
+def test_every_influence_is_that_of_its_propagator(influence, graph, half_labelled):
+    X, y = half_labelled
+    table = gp.rank(X, y, gamma=0.5, influence=influence, graph=graph)
+    labeled = np.flatnonzero([label is not None for label in y])
+    points = gp.RBFGraph(X, 0.5)
+    if graph != "rbf":
+        points = gp.knn_graph(X, 4 if "=" in graph else 10, gamma=0.5)
+    fitted = gp.parse_propagator(influence).fit(points, labeled)
+    shares = fitted.shares()
+    order = np.argsort(table["point"].to_numpy())
+    np.testing.assert_array_equal(table["mir"].to_numpy()[order], (shares > 0.5).sum(axis=0))
+    np.testing.assert_allclose(table["total"].to_numpy()[order], shares.sum(axis=0), rtol=1e-4)
+    facts = json.loads(json.dumps(table.attrs))
+    assert facts["influence"] == influence
+    assert facts["graph"] == graph
+    assert facts["unreached"] == fitted.unreached.size
+
+
+def test_a_graph_can_be_given_and_a_propagator_too(half_labelled):
+    X, y = half_labelled
+    graph = gp.knn_graph(X, 6, gamma=0.5)
+    named = gp.rank(X, y, gamma=0.5, influence="harmonic", graph="knn:n_neighbors=6")
+    given = gp.rank(X, y, influence=gp.Harmonic(), graph=graph)
+    assert given[["point", "mir", "total"]].equals(named[["point", "mir", "total"]])
+    bare = gp.rank(X, y, influence="harmonic", graph=gp.SparseGraph(graph.weights_csr))
+    assert bare.attrs["gamma"] is None
+    np.testing.assert_array_equal(bare["point"], named["point"])
+    with pytest.raises(InputError, match="no part in a graph that is given"):
+        gp.rank(X, y, gamma=0.5, graph=graph)
+    with pytest.raises(InputError, match="the same points in the same order"):
+        gp.rank(X[:-1], y[:-1], graph=graph)
+    for wrong in ("knn:k=3", "lattice", "rbf:n_neighbors=3"):
+        with pytest.raises(InputError, match="is not known; use 'rbf'"):
+            gp.rank(X, y, graph=wrong)
+    with pytest.raises(InputError, match="not a whole number"):
+        gp.rank(X, y, graph="knn:n_neighbors=many")
+    with pytest.raises(InputError, match="setting of direct influence"):
+        gp.rank(X, y, influence="harmonic", normalization="column-row")
+
+
+def test_points_without_a_label_in_reach_are_counted_and_reported():
+    X = np.array([[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]])
+    table = gp.rank(
+        X, ["a", None, "b", None, None, None], influence="direct", graph="knn:n_neighbors=2"
+    )
+    assert table.attrs["unreached"] == 3
+    assert table["total"].sum() == pytest.approx(1.0)
+    assert any("No label reaches 3 unlabelled points" in note for note in table.attrs["notes"])
+    with pytest.raises(gp.UnreachedError, match="points 3, 4, 5"):
+        gp.rank(
+            X, ["a", None, "b", None, None, None], influence="harmonic", graph="knn:n_neighbors=2"
+        )
