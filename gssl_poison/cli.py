@@ -1,9 +1,10 @@
-"""The command line: `gssl-poison rank | data | demo`."""
+"""The command line: `gssl-poison rank | doctor | data | demo`."""
 
 from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +17,34 @@ from gssl_poison._console import (
     as_json_text,
     plain,
     print_datasets,
+    print_diagnosis,
     print_table,
     progress_bar,
     write_table,
 )
-from gssl_poison.exceptions import DatasetNotFoundError, GsslPoisonError, InputError
+from gssl_poison._inputs import (
+    DEFAULT_SEED,
+    Gamma,
+    GraphName,
+    Label,
+    Labeled,
+    Seed,
+    Source,
+    Unlabeled,
+    is_file,
+    read_gamma,
+    read_points,
+)
+from gssl_poison.exceptions import (
+    DatasetNotFoundError,
+    GsslPoisonError,
+    InputError,
+    UnreachedError,
+)
 
 if TYPE_CHECKING:
     from gssl_poison.datasets import Dataset
+    from gssl_poison.diagnosis import Diagnosis
 
 app = typer.Typer(
     help="Which labels do your predictions hang on? Rank the labelled points of a half-labelled "
@@ -37,6 +58,7 @@ _OUTPUTS = (".csv", ".parquet", ".json")
 DEFAULT_TOP = 10
 _DEMO = "digits-1-7"
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -73,46 +95,26 @@ def _root(
 
 @app.command(name="rank")
 def rank_command(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="A .csv, .tsv, .parquet, .npz (X, y) or .svmlight file, or the name of a data set "
-            "(see `gssl-poison data`).",
-        ),
-    ],
-    label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Label column of a table (default: 'label', or one of 'y', 'target', 'class').",
-        ),
-    ] = None,
-    unlabeled: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VALUE",
-            help="Label that means unlabelled; empty cells always do. 'nan': only they do.",
-        ),
-    ] = None,
-    labeled: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PART",
-            help="Keep this part (0.05) or number (50) of the labels of a fully labelled data set "
-            "and hide the rest.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the permutation that --labeled uses.")] = 2020,
-    gamma: Annotated[
+    source: Source,
+    label: Label = None,
+    unlabeled: Unlabeled = None,
+    labeled: Labeled = None,
+    seed: Seed = DEFAULT_SEED,
+    gamma: Gamma = "auto",
+    influence: Annotated[
         str,
         typer.Option(
-            metavar="G", help="Kernel coefficient: a number, or auto, scale, median or loo."
+            metavar="PROPAGATOR",
+            help="Whose influence: direct (one step); or, through unlabelled points too, "
+            "propagation:n_iter=10, spreading:alpha=0.2,n_iter=10, or their limits harmonic and "
+            "spreading:alpha=0.2. harmonic:unreached=leave passes over points no label reaches.",
         ),
-    ] = "auto",
+    ] = "direct",
+    graph: GraphName = "rbf",
     by: Annotated[str, typer.Option(metavar="mir|total", help="Order by this.")] = "mir",
     normalization: Annotated[
-        str, typer.Option(metavar="row|column-row", help="How weights become shares.")
+        str,
+        typer.Option(metavar="row|column-row", help="How weights become shares (direct only)."),
     ] = "row",
     top: Annotated[
         int | None,
@@ -128,9 +130,7 @@ def rank_command(
     device: Annotated[
         str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")
     ] = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Rank labelled points by how many predictions hang on them.
@@ -138,14 +138,13 @@ def rank_command(
     A point's MIR is the number of unlabelled points that it alone decides.
     """
     with _errors_as_sentences(debug):
-        from gssl_poison.readers import parse_label_value
-
         _check_outputs(source, out, report)
-        dataset = _load(source, label, labeled, seed)
-        mark = None if unlabeled is None else parse_label_value(unlabeled, dataset.y)
+        dataset, mark = read_points(source, label, unlabeled, labeled, seed)
         _rank_and_show(
             dataset,
-            gamma=_gamma(gamma),
+            gamma=read_gamma(gamma),
+            influence=influence,
+            graph=graph,
             by=by,
             normalization=normalization,
             unlabeled=mark,
@@ -157,11 +156,47 @@ def rank_command(
         )
 
 
+@app.command(name="doctor")
+def doctor_command(
+    source: Source,
+    label: Label = None,
+    unlabeled: Unlabeled = None,
+    labeled: Labeled = None,
+    seed: Seed = DEFAULT_SEED,
+    gamma: Gamma = "auto",
+    graph: GraphName = "rbf",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a graph will do to a solver, before hours are spent on it.
+
+    Looks for underflow, standstill, cancellation, unreached points and missing memory.
+    """
+    with _errors_as_sentences(debug):
+        dataset, mark = read_points(source, label, unlabeled, labeled, seed)
+        bandwidth, found = _diagnose(dataset, mark, read_gamma(gamma), graph)
+        if as_json:
+            about = {"data": dataset.name, "source": dataset.source, **bandwidth}
+            typer.echo(json.dumps({**about, **found.as_dict()}, indent=2, allow_nan=False))
+            return
+        options = {
+            "--label": label,
+            "--unlabeled": unlabeled,
+            "--labeled": labeled,
+            "--seed": None if seed == DEFAULT_SEED else str(seed),
+            "--gamma": None if gamma == "auto" else gamma,
+            "--graph": found.recommended_graph or (None if graph == "rbf" else graph),
+            "--influence": None if found.recommended == "direct" else found.recommended,
+        }
+        given = [word for name, value in options.items() if value for word in (name, value)]
+        print_diagnosis(
+            found, dataset, graph, bandwidth, shlex.join(["gssl-poison", "rank", source, *given])
+        )
+
+
 @app.command(name="data")
 def data_command(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """List the data sets, where each was found, or how to get it."""
@@ -195,6 +230,8 @@ def demo_command(
         _rank_and_show(
             load_dataset(_DEMO, labeled=0.1),
             gamma="auto",
+            influence="direct",
+            graph="rbf",
             by="mir",
             normalization="row",
             unlabeled=None,
@@ -218,6 +255,8 @@ def _errors_as_sentences(debug: bool) -> Iterator[None]:
             raise
         known = isinstance(error, GsslPoisonError)
         text = str(error) if known else f"{type(error).__name__}: {error} (--debug shows where)"
+        if isinstance(error, UnreachedError):
+            text += " Here that is --influence harmonic:unreached=leave."
         typer.echo(f"gssl-poison: {plain(text)}", err=True)
         bad_input = known and not isinstance(error, DatasetNotFoundError)
         raise typer.Exit(2 if bad_input else 1) from None
@@ -236,77 +275,16 @@ def _check_outputs(source: str, out: Path | None, report: Path | None) -> None:
             continue
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written: give a file in a folder that exists.")
-        if _is_file(source) and path.exists() and path.samefile(source):
+        if is_file(source) and path.exists() and path.samefile(source):
             raise InputError(f"{path} is the input, which is never changed; give another name.")
-
-
-def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dataset:
-    """Read a file, or a named data set, hiding labels where asked to."""
-    from dataclasses import replace
-
-    from gssl_poison.datasets import dataset_names, hide_labels, load_dataset
-    from gssl_poison.labels import is_missing
-    from gssl_poison.readers import read_input
-
-    part = None if labeled is None else _part(labeled)
-    is_file = _is_file(source)
-    if source in dataset_names() and not is_file:
-        if label is not None:
-            raise InputError(
-                f"--label {label!r} names a column of a file, and {source} is a data set."
-            )
-        if part is None:
-            raise InputError(
-                f"{source} is fully labelled, so there is nothing to influence; hide labels with "
-                "--labeled 0.05 (a part) or --labeled 50 (a number)."
-            )
-        return load_dataset(source, labeled=part, seed=seed)
-    if not is_file and not Path(source).is_dir() and not Path(source).suffix:
-        raise InputError(
-            f"{source!r} is neither a file nor a data set; `gssl-poison data` lists the data sets."
-        )
-    dataset = read_input(source, label=label)
-    if part is None:
-        return dataset
-    empty = sum(is_missing(value) for value in dataset.y.tolist())
-    if empty:
-        raise InputError(
-            f"{source} has {empty:,} points without a label already; --labeled hides labels of a "
-            "fully labelled file: leave it out."
-        )
-    return replace(dataset, y=hide_labels(dataset.y, part, seed), truth=dataset.y)
-
-
-def _is_file(source: str) -> bool:
-    """Tell whether INPUT is a file; a name the system refuses is not."""
-    try:
-        return Path(source).is_file()
-    except OSError:
-        raise InputError(f"{source[:60]!r}... is no path on this system; correct it.") from None
-
-
-def _part(text: str) -> float | int:
-    """Read --labeled: a whole number is a count, anything else a part."""
-    try:
-        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
-    except ValueError:
-        raise InputError(
-            f"--labeled {text!r} is not a number; give a part (0.05) or a count (50)."
-        ) from None
-
-
-def _gamma(text: str) -> float | str:
-    """Read --gamma: a number if it is one, else the name of a rule."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _rank_and_show(
     dataset: Dataset,
     *,
     gamma: float | str,
+    influence: str,
+    graph: str,
     by: str,
     normalization: str,
     unlabeled: Any,
@@ -319,11 +297,13 @@ def _rank_and_show(
     """Rank, then print, write and report what was asked for."""
     from gssl_poison.ranking import rank
 
-    with progress_bar() as progress:
+    with progress_bar("ranking") as progress:
         table = rank(
             dataset.X,
             dataset.y,
             gamma=gamma,
+            influence=influence,
+            graph=graph,
             by=by,
             normalization=normalization,
             unlabeled=unlabeled,
@@ -345,8 +325,25 @@ def _rank_and_show(
             typer.echo(f"written: {path}")
 
 
+def _diagnose(
+    dataset: Dataset, unlabeled: Any, gamma: float | str, name: str
+) -> tuple[dict[str, Any], Diagnosis]:
+    """Build the graph that `rank` would rank on, and look at it."""
+    from gssl_poison._arrays import as_features
+    from gssl_poison.diagnosis import diagnose
+    from gssl_poison.labels import split_labels
+    from gssl_poison.ranking import build_graph
+
+    features = as_features(dataset.X)
+    labels = split_labels(dataset.y, features.shape[0], unlabeled)
+    with progress_bar("looking"):
+        built = build_graph(name, features, gamma, labels)
+        found = diagnose(built, labels.labeled)
+    # A graph that has a name has a gamma: only one of a caller's own weights has none.
+    bandwidth: Any = getattr(built, "bandwidth", None)
+    return {"gamma_rule": bandwidth.rule, "gamma_note": bandwidth.note}, found
+
+
 def _command_line() -> str:
     """Return the command as it can be typed again, without the folder of the program."""
-    import shlex
-
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

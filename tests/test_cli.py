@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 import gssl_poison as gp
+from gssl_poison._console import progress_bar
 from gssl_poison.cli import app
+from gssl_poison.diagnosis import diagnose
 
 runner = CliRunner()
 
@@ -136,6 +140,20 @@ def bad(points):
         ((*ranked, "--gamma", "wide"), "gamma='wide'"),
         ((*ranked, "--by", "share"), "by='share'"),
         ((*ranked, "--normalization", "x"), "normalization='x'"),
+        ((*ranked, "--influence", "harmonics"), "use one of direct, propagation, harmonic"),
+        ((*ranked, "--influence", "propagation"), "propagation:n_iter=10"),
+        ((*ranked, "--influence", "propagation:n_iter=ten"), "n_iter='ten'"),
+        ((*ranked, "--influence", "spreading:alpha=2"), "alpha=2"),
+        ((*ranked, "--influence", "harmonic:alpha=1"), "no setting of harmonic"),
+        ((*ranked, "--influence", "harmonic", "--normalization", "column-row"), "leave one"),
+        ((*ranked, "--graph", "nn"), "graph='nn'"),
+        ((*ranked, "--graph", "knn:n_neighbors=x"), "n_neighbors='x'"),
+        ((*ranked, "--graph", "knn:n_neighbors=0"), "n_neighbors=0"),
+        (("doctor", points), "species"),
+        (("doctor", "digits-1-7"), "--labeled"),
+        (("doctor", "no-such-data"), "gssl-poison data"),
+        (("doctor", points, "--label", "species", "--gamma", "-1"), "gamma=-1"),
+        (("doctor", points, "--label", "species", "--graph", "nn"), "graph='nn'"),
         ((*ranked, "--unlabeled", "dog"), "dog"),
         ((*ranked, "--device", "cuda"), "device='cuda'"),
         ((*ranked, "--out", points.with_name("x.xlsx")), ".xlsx"),
@@ -145,7 +163,7 @@ def bad(points):
     ]
 
 
-@pytest.mark.parametrize("number", range(18))
+@pytest.mark.parametrize("number", range(32))
 def test_bad_input_is_one_sentence_and_exit_code_2(points, number):
     before = points.read_bytes()
     arguments, words = bad(points)[number]
@@ -229,16 +247,119 @@ def test_demo_writes_its_report_into_the_current_folder(tmp_path, monkeypatch):
     assert (tmp_path / "gssl-poison-demo.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("command", [(), ("rank",), ("data",), ("demo",)])
+@pytest.mark.parametrize("command", [(), ("rank",), ("doctor",), ("data",), ("demo",)])
 def test_help_explains_every_option(command):
     result = run(*command, "--help")
     assert result.exit_code == 0
     if command == ("rank",):
         options = (
-            "label unlabeled gamma by normalization top out report device json labeled seed debug"
+            "label unlabeled gamma influence graph by normalization top out report device json "
+            "labeled seed debug"
         )
         for option in (f"--{name}" for name in options.split()):
             assert option in result.output
+
+
+@pytest.mark.parametrize(
+    "influence",
+    ["direct", "propagation:n_iter=3", "harmonic", "spreading:alpha=0.2,n_iter=4", "spreading"],
+)
+@pytest.mark.parametrize("graph", ["rbf", "knn:n_neighbors=5"])
+def test_any_influence_on_any_graph_is_that_of_the_python_call(points, influence, graph):
+    arguments = ("rank", points, "--label", "species", "--influence", influence, "--graph", graph)
+    document = json.loads(run(*arguments, "--json").stdout)
+    frame = pd.read_csv(points)
+    X, y = frame[["height", "weight", "age"]], frame["species"]
+    table = gp.rank(X, y, influence=influence, graph=graph)
+    assert [row["point"] for row in document["ranking"]] == table["point"].tolist()
+    assert [row["mir"] for row in document["ranking"]] == table["mir"].tolist()
+    settings = document["settings"]
+    assert (settings["influence"], settings["graph"]) == (influence, graph)
+    assert settings["method"] == table.attrs["method"]
+    assert settings["unreached"] == table.attrs["unreached"]
+    printed = run(*arguments).output
+    assert f"influence {influence}, graph {graph}" in printed
+    assert ("Prepared in" in printed) == (influence != "direct")
+
+
+@pytest.fixture
+def islands(tmp_path):
+    """A CSV of two groups far apart, one of which has no label."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(30, 2)), columns=["x", "y2"])
+    frame.loc[20:, ["x", "y2"]] += 100.0
+    frame["label"] = None
+    frame.loc[[0, 7], "label"] = ["a", "b"]
+    path = tmp_path / "islands.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_points_no_label_reaches_stop_it_or_are_left_out(islands):
+    arguments = ("rank", islands, "--graph", "knn:n_neighbors=4", "--influence")
+    stopped = run(*arguments, "harmonic")
+    assert stopped.exit_code == 2
+    assert "no label reaches points 20, 21" in stopped.stderr
+    assert "--influence harmonic:unreached=leave" in stopped.stderr
+    left = run(*arguments, "harmonic:unreached=leave")
+    assert left.exit_code == 0, left.output
+    assert "no label reaches 35.7%" in " ".join(left.output.split())
+
+
+def test_the_bar_is_drawn_while_nobody_reports_and_leaves_no_timer(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress_bar("ranking") as advance:
+        advance(1, 10)
+    assert capsys.readouterr().err == ""  # over before it was worth drawing
+    monkeypatch.setattr("gssl_poison._console._PATIENCE", 0.0)
+    with progress_bar("ranking") as advance:
+        time.sleep(0.3)
+        advance(1, 10)
+    assert "ranking" in capsys.readouterr().err
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
+def test_the_doctor_says_what_to_run(points):
+    result = run("doctor", points, "--label", "species", "--gamma", "0.5")
+    assert result.exit_code == 0, result.output
+    for title in ("Graph", "Underflow", "loop", "harmonic", "Memory", "What to know"):
+        assert title in result.output
+    assert "Recommended: harmonic" in result.output
+    command = result.output.strip().splitlines()[-1].strip()
+    assert command == (
+        f"gssl-poison rank {points} --label species --gamma 0.5 --influence harmonic"
+    )
+    assert run(*command.split()[1:]).exit_code == 0
+    assert max(map(len, result.output.splitlines()[:-1])) <= 80
+
+
+def test_the_doctor_says_when_it_looked_at_a_sample():
+    result = run("doctor", "digits", "--labeled", "0.1", "--gamma", "0.01", "--seed", "1")
+    words = " ".join(result.output.split())
+    assert "Looked at 512 unlabelled points drawn at random" in words
+    assert "of 1,618 points" in words
+    assert "--seed 1" in result.output
+
+
+def test_the_doctor_names_points_without_a_label(islands):
+    result = run("doctor", islands, "--graph", "knn:n_neighbors=4")
+    assert result.exit_code == 0
+    assert "No label reaches 10 points (rows 20, 21," in " ".join(result.output.split())
+    command = result.output.strip().splitlines()[-1].split()
+    assert run(*command[1:]).exit_code == 0
+
+
+def test_the_doctor_prints_the_dictionary(points):
+    result = run("doctor", points, "--label", "species", "--json")
+    document = json.loads(result.stdout)
+    frame = pd.read_csv(points)
+    labeled = np.flatnonzero(frame["species"].notna())
+    graph = gp.RBFGraph(frame[["height", "weight", "age"]], document["gamma"])
+    expected = diagnose(graph, labeled).as_dict()
+    assert document["gamma_rule"] == "auto"
+    assert document["loop"] == expected["loop"]
+    assert document["neighbours"] == expected["neighbours"]
+    assert expected.keys() < document.keys()
 
 
 def test_version():

@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_samples import EVIL, NASTY, NOW, make, sample, tags_of, text_of
+from scipy.sparse import csr_array
+from sklearn.metrics.pairwise import rbf_kernel
 
+from gssl_poison import Harmonic, SparseGraph, Spreading, load_dataset, rank
 from gssl_poison.exceptions import InputError
 from gssl_poison.report import render_report, write_report
 from gssl_poison.report._facts import read_facts
@@ -221,6 +224,113 @@ def test_settings_are_shown() -> None:
     for part in ("gssl-poison rank x", "1 (rule: given)", "float64, cpu, 2 threads", "a test",
                  "40 labelled, 80 unlabelled, 3 features", "gssl-poison 0.1.0"):  # fmt: skip
         assert part in said
+
+
+# --- propagators
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    """Read the digits, and rank them by any propagator on any graph."""
+    data = load_dataset("digits-1-7", labeled=0.1)
+
+    def page_of(**options: Any) -> tuple[str, pd.DataFrame]:
+        table = rank(data.X, data.y, **options)
+        return text_of(render_report(table, data, now=NOW)), table
+
+    return page_of
+
+
+def test_a_harmonic_ranking_says_that_it_is_one(digits: Any) -> None:
+    said, table = digits(influence="harmonic")
+    assert "these listen on, until a label is met" in said
+    assert "those of the harmonic solution" in said
+    assert "direct influence" not in said
+    assert "its nearest label alone" not in said
+    assert "Normalization" not in said
+    for part in ("Influenceharmonic", "Graphrbf", "Methodelimination without subtraction"):
+        assert part in said
+    assert "s for the solver before it" in said
+    first = int(table["mir"].head(10).sum())
+    assert f"decide {percent(first / 325)} of the 325".replace("\u00a0", " ") in said
+
+
+@pytest.mark.parametrize(
+    ("influence", "words"),
+    [
+        ("direct", "The figures are direct influence: one step from the labels to each point"),
+        ("propagation:n_iter=1", "stopped after 1 iteration, for this gamma"),
+        ("propagation:n_iter=7", "label propagation stopped after 7 iterations, for this gamma"),
+        ("spreading:alpha=0.3,n_iter=4", "those of spreading:alpha=0.3,n_iter=4, for this gamma"),
+        (Spreading(0.3), "those of Spreading(alpha=0.3, n_iter=None,"),
+        (Harmonic(), "those of the harmonic solution"),
+    ],
+)
+def test_every_propagator_has_its_words(digits: Any, influence: Any, words: str) -> None:
+    said, _ = digits(influence=influence)
+    assert words in said
+    assert ("Direct influence" in said or "direct influence" in said) == (influence == "direct")
+    assert "these labels and this set of classes" in said
+    assert "does not mean that a label is wrong" in said
+
+
+def test_a_graph_of_neighbours_is_named(digits: Any) -> None:
+    said, table = digits(influence="harmonic", graph="knn:n_neighbors=6")
+    assert "Points listen to their nearest neighbours only (knn:n_neighbors=6)." in said
+    assert "Graphknn:n_neighbors=6" in said
+    assert "s for the graph" in said
+    assert number(table.attrs["gamma"]) in said
+
+
+def test_a_graph_of_ones_own_has_no_gamma_and_may_have_points_apart(digits: Any) -> None:
+    """Cut the digits into two halves, the second of which keeps no label."""
+    data = load_dataset("digits-1-7", labeled=0.1)
+    labeled = np.flatnonzero([value is not None for value in data.y.tolist()])
+    apart = np.setdiff1d(np.arange(len(data.y)), labeled)[:27]
+    inside = np.zeros(len(data.y), dtype=bool)
+    inside[apart] = True
+    dense = rbf_kernel(data.X, gamma=0.01)
+    dense[np.ix_(inside, ~inside)] = dense[np.ix_(~inside, inside)] = 0.0
+    said, table = digits(influence="harmonic:unreached=leave", graph=SparseGraph(csr_array(dense)))
+    assert table.attrs["gamma"] is None
+    assert table.attrs["unreached"] == 27
+    assert "27 points are reached by no label" in said
+    assert "Reached by no label27 points" in said
+    assert "No label reaches 27 unlabelled points" in said
+    assert "The graph was given: its weights say who listens to whom" in said
+    assert "for this graph, these labels and this set of classes" in said
+    assert "gamma makes" not in said
+    assert "Gammanone: the graph was given" in said
+    # What nobody reaches is not among the points that several labels share.
+    shared = 325 - 27 - int(table["mir"].sum())
+    assert f"{shared} points" in said
+
+
+def test_influence_is_a_part_of_what_labels_reach() -> None:
+    table, dataset = sample(by="total", unreached=0)
+    whole = read_facts(table, dataset)
+    assert whole.weight.sum() == pytest.approx(1.0)
+    table["total"] *= 0.5
+    table.attrs.update(unreached=40, undominated=table.attrs["undominated"] + 40)
+    half = read_facts(table, dataset)
+    assert half.weight.sum() == pytest.approx(1.0)
+    assert half.shared == whole.shared
+
+
+def test_one_unreached_point_reads_well() -> None:
+    said = text_of(render_report(*sample(unreached=1)))
+    assert "1 point is reached by no label" in said
+    assert "Reached by no label1 point" in said
+
+
+def test_column_row_is_told_however_it_was_asked_for(digits: Any) -> None:
+    for options in (
+        {"normalization": "column-row"},
+        {"influence": "direct:normalization=column-row"},
+    ):
+        said, _ = digits(**options)
+        assert "(normalization column-row)" in said
+        assert "Normalizationcolumn-row" in said
 
 
 def test_number_words() -> None:

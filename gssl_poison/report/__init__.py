@@ -23,6 +23,7 @@ from gssl_poison.exceptions import InputError
 from ._charts import cumulative, histogram
 from ._facts import Facts, read_facts
 from ._format import count, number, percent, plural, short
+from ._influence import method_in_words
 from ._map import class_path, point_map
 from ._thumbnails import thumbnails
 from ._words import write_words
@@ -214,8 +215,14 @@ def _settings(facts: Facts, dataset: Dataset) -> list[tuple[str, str]]:
     """List the settings that produced the table, in words."""
     given: Mapping[str, Any] = facts.settings
     seconds = [f"{number(float(given.get('seconds', 0)))} s"]
+    if given.get("seconds_fit") and given.get("method", "direct") != "direct":
+        seconds.append(f"{number(float(given['seconds_fit']))} s for the solver before it")
     if given.get("seconds_gamma"):
-        seconds.append(f"{number(float(given['seconds_gamma']))} s for the gamma search")
+        what = "gamma search" if facts.graph == "rbf" else "graph"
+        seconds.append(f"{number(float(given['seconds_gamma']))} s for the {what}")
+    gamma = f"none: {given['gamma_note']}"
+    if facts.gamma is not None:
+        gamma = f"{facts.gamma:.12g} (rule: {given['gamma_rule']})"
     rows = [
         ("Data", facts.name),
         ("Source", str(dataset.source)),
@@ -225,10 +232,16 @@ def _settings(facts: Facts, dataset: Dataset) -> list[tuple[str, str]]:
             f"{plural(int(dataset.X.shape[1]), 'feature')}",
         ),
         ("Classes", f"{count(len(facts.classes))}"),
-        ("Gamma", f"{float(given['gamma']):.12g} (rule: {given['gamma_rule']})"),
-        ("Influence", str(given.get("influence", "direct"))),
+        ("Graph", facts.graph),
+        ("Gamma", gamma),
+        ("Influence", facts.influence),
+        ("Method", method_in_words(facts)),
+        ("Reached by no label", plural(facts.unreached, "point") if facts.unreached else ""),
         ("Ranked by", "total influence" if facts.by_total else "MIR, points decided"),
-        ("Normalization", str(given["normalization"])),
+        (
+            "Normalization",
+            "" if facts.kind != "direct" else "column-row" if facts.column_row else "row",
+        ),
         (
             "Too close to call",
             f"{plural(int(given['undecided']), 'point')}"
@@ -241,7 +254,10 @@ def _settings(facts: Facts, dataset: Dataset) -> list[tuple[str, str]]:
         (
             "Arithmetic",
             ", ".join(
-                str(given[key]) for key in ("route", "device", "device_note") if given.get(key)
+                str(given[key])
+                for key in ("route", "device", "device_note")
+                # The way through the kernels of direct influence: others have a method above.
+                if given.get(key) and (key != "route" or facts.kind == "direct")
             ),
         ),
         ("Time", ", ".join(seconds)),

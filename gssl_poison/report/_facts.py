@@ -64,9 +64,53 @@ class Facts:
         return bool(self.settings["by"] == "total")
 
     @property
+    def influence(self) -> str:
+        """The propagator whose influence was ranked, as it was asked for."""
+        return str(self.settings.get("influence", "direct"))
+
+    @property
+    def kind(self) -> str:
+        """The propagator's name: direct, propagation, harmonic or spreading."""
+        # From "spreading:alpha=0.2", or from the repr of an object, "Spreading(alpha=0.2, ...)".
+        return self.influence.partition(":")[0].partition("(")[0].strip().lower()
+
+    @property
+    def column_row(self) -> bool:
+        """Whether weights were divided by their column's sum first, however that was asked for."""
+        return "column-row" in (self.settings["normalization"], self.influence.rpartition("=")[2])
+
+    @property
+    def n_iter(self) -> int:
+        """Iterations of a loop or of a solver."""
+        return int(self.settings.get("n_iter", 1))
+
+    @property
+    def graph(self) -> str:
+        """The graph, as it was asked for."""
+        return str(self.settings.get("graph", "rbf"))
+
+    @property
+    def gamma(self) -> float | None:
+        """The kernel coefficient, None where the graph has none."""
+        gamma = self.settings["gamma"]
+        return None if gamma is None else float(gamma)
+
+    @property
+    def unreached(self) -> int:
+        """Unlabelled points that no label reaches."""
+        return int(self.settings.get("unreached", 0))
+
+    @property
+    def shared(self) -> int:
+        """Unlabelled points that labels reach, and none of them decides."""
+        return int(self.settings["undominated"]) - self.unreached
+
+    @property
     def weight(self) -> npt.NDArray[np.float64]:
         """Part of the unlabelled points each label decides, or carries when ranked by total."""
-        return self.total / self.n_unlabeled if self.by_total else self.share
+        if not self.by_total:
+            return self.share
+        return self.total / max(1, self.n_unlabeled - self.unreached)
 
 
 def read_facts(table: pd.DataFrame, dataset: Dataset) -> Facts:

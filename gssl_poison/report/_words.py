@@ -1,9 +1,10 @@
 """What the numbers mean, in plain sentences that follow the facts.
 
-Every sentence here is true of direct influence: the score of a class on an unlabelled point is
-the sum of the shares of the labels of that class, so a label with more than half of the influence
-on a point decides its class whatever the other labels say, and each point has at most one such
-label. The counts of several labels therefore add up.
+Every sentence here is true of all propagators, which are linear in the labels: the score of a class
+on an unlabelled point is the sum of the shares of the labels of that class, so a label with more
+than half of the influence on a point decides its class whatever the other labels say, and each
+point has at most one such label. The counts of several labels therefore add up. What differs from
+one propagator to another is in `_influence`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from ._facts import Facts
 from ._format import count, listing, number, percent, plural, short
+from ._influence import how_far_it_goes, how_trust_travels, what_reach_means
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,13 @@ def _lead(facts: Facts) -> str:
     part = float(facts.weight[:first].sum())
     even = float(facts.weight.sum()) * first / facts.n_labeled
     if facts.n_labeled == 1:
-        return "With one label known, every unlabelled point follows it."
+        reached = " that it reaches" if facts.unreached else ""
+        return f"With one label known, every unlabelled point{reached} follows it."
     if not facts.by_total and int(facts.mir.sum()) == 0:
         return (
-            "Every unlabelled point listens to many labels at once, so one wrong label is "
-            "outvoted. Rank by total influence (--by total) to see whose say is largest."
+            f"Every unlabelled point{' that labels reach' if facts.unreached else ''} listens to "
+            "several labels at once, so one wrong label is outvoted. Rank by total influence "
+            "(--by total) to see whose say is largest."
         )
     their = "its" if first == 1 else "their"
     what = "all influence was" if facts.by_total else "the decided points were"
@@ -105,13 +109,15 @@ def _tiles(facts: Facts) -> tuple[tuple[str, str], ...]:
         if half == 1:
             does = does.replace("carry", "carries").replace("decide", "decides")
         tiles.append((count(half), f"{'label' if half == 1 else 'labels'}, in order, {does}"))
-    undominated = int(facts.settings["undominated"])
     tiles.append(
         (
-            percent(undominated / facts.n_unlabeled),
+            percent(facts.shared / facts.n_unlabeled),
             "of the unlabelled points have no deciding label",
         )
     )
+    if facts.unreached:
+        points = "point is" if facts.unreached == 1 else "points are"
+        tiles.append((count(facts.unreached), f"{points} reached by no label"))
     return tuple(tiles)
 
 
@@ -121,16 +127,8 @@ def _meaning(facts: Facts) -> list[tuple[str, str]]:
     rest = _the_rest(facts)
     if rest:
         parts.append(("The other points", rest))
-    parts.append(_gamma(facts))
-    parts.append(
-        (
-            "How far this goes",
-            "The figures are direct influence: one step from the labels to each point, for this "
-            "gamma, these labels and this set of classes. Labels that travel further, through "
-            "unlabelled points, can rank otherwise. High influence does not mean that a label "
-            "is wrong; it means that much follows if it is.",
-        )
-    )
+    parts.append(("The reach of a label", what_reach_means(facts)))
+    parts.append(("How far this goes", how_far_it_goes(facts)))
     notes = [str(note) for note in facts.settings.get("notes", [])]
     if facts.settings["one_class"]:
         notes.insert(
@@ -155,17 +153,16 @@ def _meaning(facts: Facts) -> list[tuple[str, str]]:
 def _what_decides(facts: Facts) -> tuple[str, str]:
     """Define the count, or the sum, that the ranking goes by."""
     text = (
-        "Each unlabelled point divides its trust among the labelled points, more to near ones. "
-        "A label with more than half of that trust decides the point: its class wins whatever "
-        "all the others say. The number of points a label decides is its major influencer "
-        "range, MIR."
+        f"{how_trust_travels(facts)} A label with more than half of that trust decides the point: "
+        "its class wins whatever all the others say. The number of points a label decides is its "
+        "major influencer range, MIR."
     )
     if facts.by_total:
         text += (
             " This ranking goes by total influence, the sum of the trust a label is given over "
             "all points, so it also counts points where a label has a say but not the last word."
         )
-    if facts.settings["normalization"] == "column-row":
+    if facts.column_row:
         text += (
             " Trust was first shared out per labelled point and then per unlabelled point "
             "(normalization column-row), which damps labels that everybody is near to."
@@ -211,7 +208,8 @@ def _what_a_flip_does(facts: Facts) -> tuple[str, str]:
             "What a flip would do",
             "Turning any one label is never enough to be sure of changing a point: more than half "
             "of its trust always lies elsewhere. Points on the border between classes can still "
-            "turn. A larger gamma makes influence more local.",
+            "turn."
+            + ("" if facts.gamma is None else " A larger gamma makes influence more local."),
         )
     text = (
         f"Give row {count(int(facts.point[top]))} another class and "
@@ -233,7 +231,7 @@ def _what_a_flip_does(facts: Facts) -> tuple[str, str]:
 
 def _the_rest(facts: Facts) -> str:
     """Describe the points nobody decides and the ones too close to call."""
-    undominated = int(facts.settings["undominated"])
+    undominated = facts.shared
     undecided = int(facts.settings["undecided"])
     text = ""
     if undominated:
@@ -242,27 +240,14 @@ def _the_rest(facts: Facts) -> str:
             f"{'has' if undominated == 1 else 'have'} no deciding label: "
             "it takes several labels to be sure of turning them. "
         )
+        if undominated > facts.n_unlabeled / 2 and not facts.by_total:
+            text += "Ranked by total influence (--by total), labels would count there too. "
     elif facts.n_labeled > 1:
-        text = "Every unlabelled point has one label that decides it. "
+        reached = " that labels reach" if facts.unreached else ""
+        text = f"Every unlabelled point{reached} has one label that decides it. "
     if undecided:
         text += (
             f"For {plural(undecided, 'point')} the largest share lies so close to one half that "
             "arithmetic cannot tell on which side; they are not counted for any label."
         )
     return text.strip()
-
-
-def _gamma(facts: Facts) -> tuple[str, str]:
-    """Say where gamma comes from and what it does."""
-    value, rule = number(float(facts.settings["gamma"])), str(facts.settings["gamma_rule"])
-    if rule == "given":
-        text = f"Gamma, {value}, was given."
-    else:
-        note = str(facts.settings["gamma_note"]).strip().rstrip(".")
-        text = f"Gamma, {value}, was chosen by the rule {rule!r}" + (f": {note}." if note else ".")
-    return (
-        "The reach of a label",
-        text + " It sets how fast influence falls with distance: larger, and each point listens "
-        "to its nearest label alone; smaller, and all labels are heard alike. Another gamma "
-        "gives another order.",
-    )
