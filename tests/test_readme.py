@@ -13,12 +13,17 @@ from gssl_poison.cli import app
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_the_python_example_runs(capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(example, str(README), "exec"), {})  # noqa: S102 - our own file
-    printed = capsys.readouterr().out
-    assert "rank" in printed
-    assert "effective 3 labelled points" in printed
+def test_the_python_examples_run(capsys):
+    text = README.read_text(encoding="utf-8")
+    printed = []
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, str(README), "exec"), {})  # noqa: S102 - our own file
+        printed.append(capsys.readouterr().out)
+    ranked, solved = printed
+    assert "effective 3 labelled points" in ranked
+    most, total = map(float, solved.split())
+    assert 1 <= most <= 325
+    assert total == pytest.approx(325.0)
 
 
 def test_the_named_command_runs(data_dir):

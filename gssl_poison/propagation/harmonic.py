@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gssl_poison.elimination import check_rows_of, fill_chain, refuse_beyond_memory, solve_chain
 from gssl_poison.exceptions import InputError, NumericalError, UnreachedError
+from gssl_poison.graph import RBFGraph
 from gssl_poison.propagation.fitted import ClampedMatrix, Fitted, Operator
 from gssl_poison.propagation.graphs import is_real, log_rows_of, split_points
 from gssl_poison.propagation.harmonic_sparse import ACCURACY, SparseHarmonic, prepare
@@ -26,6 +27,8 @@ _BLOCK = 2**24
 # What a sparse solve is asked for where only a small part of it is kept, and what part of that
 # its error may be.
 _TOLD, _NOISE = 1e-13, 1e-6
+# Below this a sum of probabilities has lost digits.
+_SMALLEST = 1e-290
 
 
 @dataclass(frozen=True)
@@ -183,22 +186,23 @@ def told_by_others(graph: Graph, labeled: Integers, states: Integers, operator: 
         else:
             block, bound = operator.adjoint(sent), 0.0
         told[start : start + step] = block.T
-        _refuse_noise(told, start, part, bound)
+        complete = isinstance(graph, RBFGraph) and labeled.size > 1
+        _refuse_noise(told, start, part, bound, _SMALLEST if complete else 0.0)
     return told
 
 
-def _refuse_noise(told: Floats, start: int, part: Integers, bound: float) -> None:
+def _refuse_noise(told: Floats, start: int, part: Integers, bound: float, least: float) -> None:
     """Refuse rows of which, without their own label, no more is left than the solver's error."""
     rows = np.arange(start, start + part.size)
     others = told[rows].sum(axis=1) - told[rows, rows]
     # Where nothing is left at all, no other label is in reach.
-    noisy = (bound > _NOISE * others) & (others > 0.0) | (others < -bound)
+    noisy = (bound > _NOISE * others) & (others > 0.0) | (others < -bound) | (others < least)
     if noisy.any():
         point = int(part[np.argmax(noisy)])
         raise NumericalError(
             f"nearly every walk from labelled point {point} returns to it before it meets another "
-            f"label, and the certified error of {bound:.0e} hides what the others would say; use "
-            "Harmonic(method='gth') or more neighbours."
+            f"label: what the others would say is lost in float64 (error {bound:.0e}); use a "
+            "smaller gamma, more neighbours, or Harmonic(method='gth')."
         )
 
 
