@@ -14,7 +14,6 @@ from gssl_poison.bandwidth import choose_gamma
 from gssl_poison.exceptions import InputError
 from gssl_poison.graph import DenseGraph, RBFGraph
 from gssl_poison.influence import Influence, Progress, check_block_size, measure_influence
-from gssl_poison.knn import knn_graph
 from gssl_poison.labels import Labels, split_labels
 from gssl_poison.propagation import Direct, Propagator, parse_propagator
 from gssl_poison.sparse_graph import Graph
@@ -197,6 +196,8 @@ def build_graph(
     if setting and not count.strip().isdigit():
         raise InputError(f"n_neighbors={count!r} in graph={graph!r} is not a whole number.")
     neighbours = int(count) if setting else 10
+    from gssl_poison.knn import knn_graph  # a search loads what ranking alone does without
+
     if kind == "knn" and gamma == "auto":
         # The edges have a scale of their own, which the distance to labels says nothing about.
         return knn_graph(features, neighbours)

@@ -53,6 +53,8 @@ class RBFOperator:
         "propagation", of S for "spreading".
     nbytes : int
         Memory of the stored weights.
+    kept : (n, n) csr_array or None
+        The weights themselves, where storage is "pruned".
     """
 
     n: int
@@ -63,10 +65,10 @@ class RBFOperator:
     error: float
     dropped: float
     nbytes: int
+    kept: Any = field(repr=False)
     _pairs: Pairs = field(repr=False)
     _scaling: Scaling | None = field(repr=False)
     _store: Store | None = field(repr=False)
-    _kept: Any = field(repr=False)
     _log_degree: Floats | None = field(repr=False)
     _workers: int = field(repr=False)
 
@@ -97,12 +99,12 @@ class RBFOperator:
 
         Notes
         -----
-        Reads every stored weight once for up to 32 columns; "free" computes them anew, at
+        Reads every stored weight once for up to 128 columns; "free" computes them anew, at
         ``n^2 d`` operations.
         """
         vectors = self._as_vectors(F)
-        if self._kept is not None:
-            product: Floats = self._kept @ vectors
+        if self.kept is not None:
+            product: Floats = self.kept @ vectors
             return product
         assert self._scaling is not None  # noqa: S101 - for the type checker
         with np.errstate(under="ignore"):

@@ -282,7 +282,7 @@ class _Builder:
             _pairs=pairs,
             _scaling=scaling,
             _store=store,
-            _kept=kept,
+            kept=kept,
             _log_degree=log_degree,
             _workers=self.workers,
         )

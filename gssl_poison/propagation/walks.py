@@ -99,8 +99,8 @@ def walk_of(graph: RBFGraph | DenseGraph, storage: str = "auto") -> Walk:
         operator = rbf_operator(graph.X, graph.gamma, purpose="propagation", storage=storage)
         # Sums of the weights as they are held: rows of P then sum to 1, whatever was dropped.
         inverse = 1.0 / (operator.matmul(np.ones((graph.n_points, 1)))[:, 0] + 1.0)
-        if operator._kept is not None:
-            return Stored(_walk_on(operator._kept, inverse))
+        if operator.kept is not None:
+            return Stored(_walk_on(operator.kept, inverse))
         return GaussianWalk(operator, inverse[:, None])
     everyone = np.arange(graph.n_points, dtype=np.int64)
     weights = graph.log_weights(everyone, everyone)
