@@ -1,4 +1,4 @@
-"""Figures of merit that come from one M: what every single flip of a label would do."""
+"""Figures of merit that come from one M: the error, and what every single flip would make of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
+from gssl_poison.problem import Poison, Problem, check_fits
 from gssl_poison.propagation import Fitted
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 # Rows of M looked at together: 64 MiB.
 _BLOCK = 2**23
@@ -42,9 +44,9 @@ def flip_errors(prop: Fitted, codes: npt.ArrayLike, truth: npt.ArrayLike, n_clas
     Notes
     -----
     A flip from a to b changes row i by ``F_ib += M_ij``, ``F_ia -= M_ij``, so that ``l`` trainings
-    of the victim are one M and ``u l c^2`` operations (``u l`` for two classes). Ties, up to 1e-12
-    of a row's influence, go to the class of lower index. A point that no label reaches counts as
-    class 0, as in scikit-learn.
+    of the victim are one M and ``u l`` comparisons, with ``c^2`` operations where a flip can turn a
+    row. Ties, up to 1e-12 of a row's influence, go to the class of lower index. A point that no
+    label reaches counts as class 0, as in scikit-learn.
 
     Examples
     --------
@@ -58,26 +60,107 @@ def flip_errors(prop: Fitted, codes: npt.ArrayLike, truth: npt.ArrayLike, n_clas
     """
     labels = _as_codes(codes, "codes", prop.labeled.size, n_classes)
     answers = _as_codes(truth, "truth", prop.graph.n_points, n_classes)[prop.unlabeled]
-    from gssl_poison.kernels.flips import TIE, count_binary, count_flips
+    from gssl_poison.kernels.flips import count_flips
 
-    l, rows = labels.size, prop.unlabeled  # noqa: E741
-    one_hot = np.zeros((l, n_classes))
-    one_hot[np.arange(l), labels] = 1.0
-    wrong = np.zeros((l, n_classes), dtype=np.int64)
-    turned = np.zeros(l, dtype=np.int64)
+    l = labels.size  # noqa: E741 - the number of labelled points, everywhere
+    one_hot = np.eye(n_classes)[labels]
+    change = np.zeros((l, n_classes), dtype=np.int64)
+    free = np.ones(l, dtype=np.bool_)
     clean = 0
     for part, block in prop.share_blocks(max(1, _BLOCK // l)):
         scores = block @ one_hot
-        if n_classes == 2:
-            margin, true = scores[:, 1] - scores[:, 0], answers[part] == 1
-            clean += int(((margin > TIE) != true).sum())
-            count_binary(block, margin, 2.0 * labels - 1.0, true, turned)
-        else:
-            count_flips(block, scores, labels, answers[part], wrong)
-    if n_classes == 2:
-        wrong[np.arange(l), labels] = clean
-        wrong[np.arange(l), 1 - labels] = turned
-    return wrong / rows.size
+        clean += int((predict(scores) != answers[part]).sum())
+        count_flips(block, scores, labels, answers[part], free, change, np.empty(len(block)))
+    return (clean + change) / prop.unlabeled.size
+
+
+def predict(scores: npt.ArrayLike) -> Integers:
+    """Return the class of the highest score of every row.
+
+    Parameters
+    ----------
+    scores : (r, c) array-like
+        Rows that sum to 1, or to 0: `Fitted.apply` with ``normalized=True``.
+
+    Returns
+    -------
+    (r,) int64
+        Scores less than 1e-12 apart tie, and a tie is the lower index's: duplicated points make
+        exact ties, which rounding would hide. A point that no label reaches is of class 0, as in
+        scikit-learn.
+
+    Examples
+    --------
+    >>> predict([[0.2, 0.8], [0.5, 0.5]])
+    array([1, 0])
+    """
+    from gssl_poison.kernels.flips import predict as first_of
+
+    given = np.ascontiguousarray(scores, dtype=np.float64)
+    if given.ndim != 2 or given.shape[1] == 0 or np.isnan(given).any():
+        raise InputError(
+            f"scores has shape {given.shape} and {int(np.isnan(given).sum())} entries that are "
+            "NaN; give one row a point and one number a class."
+        )
+    codes = np.empty(len(given), dtype=np.int64)
+    first_of(given, codes)
+    return codes
+
+
+def predictions(prop: Fitted, problem: Problem, poison: Poison | None = None) -> Integers:
+    """Return the predicted class codes of the unlabelled points, (u,), poisoned or not.
+
+    Parameters
+    ----------
+    prop : Fitted
+        The victim.
+    problem : Problem
+    poison : Poison, optional
+    """
+    codes = problem.y if poison is None else poison.apply(problem.y)
+    scores = prop.apply(np.eye(problem.n_classes)[codes], normalized=True)
+    return predict(scores[prop.unlabeled])
+
+
+def error_rate(prop: Fitted, problem: Problem, poison: Poison | None = None) -> float:
+    """Return the transductive error: the part of the unlabelled points predicted wrongly.
+
+    Parameters
+    ----------
+    prop : Fitted
+        The victim; any propagator fitted to the graph and the labelled points of the problem.
+    problem : Problem
+        With truth.
+    poison : Poison, optional
+        Flips to make first.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        The problem has no truth, or the victim is not of this problem.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gssl_poison import Direct, Problem, RBFGraph
+    >>> graph = RBFGraph(np.array([[0.0], [0.4], [1.0], [3.0]]), gamma=1.0)
+    >>> problem = Problem(graph, labeled=[0, 3], y=[0, 1], truth=[0, 0, 1, 1])
+    >>> error_rate(Direct().fit(graph, [0, 3]), problem)
+    0.5
+    """
+    check_fits(problem, prop, "victim")
+    if problem.truth is None:
+        raise InputError(
+            "the error cannot be told without the truth; give Problem(truth=...), the true class "
+            "codes of all points."
+        )
+    wrong = predictions(prop, problem, poison) != problem.truth[prop.unlabeled]
+    return float(wrong.mean())
 
 
 def _as_codes(values: npt.ArrayLike, name: str, size: int, n_classes: int) -> npt.NDArray[np.int64]:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
-from gssl_poison.propagation.fitted import Fitted, unit_rows
+from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import LogRowsOf, log_rows_of, split_points
+from gssl_poison.propagation.stored import unit_rows
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arrays import available_memory
-from gssl_poison.exceptions import InputError, NumericalError
+from gssl_poison.exceptions import InputError
 from gssl_poison.graph import check_rows
 from gssl_poison.linalg import Solution
 from gssl_poison.propagation.harmonic_sparse import SparseHarmonic
+from gssl_poison.propagation.stored import ClampedMatrix, RowsMatrix, too_small
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]
@@ -206,6 +207,40 @@ class Fitted:
             part = slice(start, start + step)
             yield part, self.shares(self.unlabeled[part])
 
+    def stored(self) -> Fitted:
+        """Return the same with its M in memory: computed once, however often it is read.
+
+        Raises
+        ------
+        InputError
+            M does not fit: ``u l`` numbers, ``n l`` where labels are not clamped.
+
+        Notes
+        -----
+        The cost of `matrix`, once; nothing where M is in memory already.
+        """
+        if isinstance(self.operator, ClampedMatrix | RowsMatrix):
+            return self
+        n, l = self.graph.n_points, self.labeled.size  # noqa: E741
+        self._refuse_beyond_memory(self.unlabeled.size if self.clamped else n)
+        if self.clamped:
+            states = np.setdiff1d(self.unlabeled, self.unreached)
+            values = self.matrix(states) if states.size else np.empty((0, l))
+            return replace(self, operator=ClampedMatrix(n, self.labeled, states, values))
+        scores, log_scale = self._rows(np.arange(n, dtype=np.int64))
+        factors = np.broadcast_to(np.asarray(log_scale, dtype=np.float64), (n,))
+        return replace(self, operator=RowsMatrix.of(scores, factors, self.unreached))
+
+    def _refuse_beyond_memory(self, n_rows: int) -> None:
+        """Refuse to hold rows of M, with as much again to work on them, that do not fit."""
+        needed = 16 * n_rows * self.labeled.size
+        if needed > available_memory():
+            raise InputError(
+                f"M, {n_rows:,} rows by {self.labeled.size:,} labels, takes {needed / 2**30:.1f} "
+                f"GiB with its working copy, and {available_memory() / 2**30:.1f} GiB are free; "
+                "use fewer points, or what reads M by blocks: mir and total."
+            )
+
     def _refuse_too_small(self, scores: Floats, rows: Integers) -> None:
         """Refuse scores of points that a label reaches but float64 does not."""
         empty = ~(scores.max(axis=1, initial=0.0) > 0.0)
@@ -278,14 +313,6 @@ class Fitted:
         return given
 
 
-def too_small(point: int) -> NumericalError:
-    """Say that the scores of a point are below what float64 can hold."""
-    return NumericalError(
-        f"the scores of point {point} are not 0 but too small for float64, so their ratios are not "
-        "known; use a smaller gamma."
-    )
-
-
 def _scaled(scores: Floats, log_scale: float | Floats) -> Floats:
     """Return ``exp(log_scale) * scores``."""
     if isinstance(log_scale, float):
@@ -303,54 +330,3 @@ def _row_normalized(scores: Floats) -> Floats:
     sums = shares.sum(axis=1, keepdims=True)
     shares /= np.where(sums > 0.0, sums, 1.0)
     return shares
-
-
-@dataclass(frozen=True)
-class ClampedMatrix:
-    """M stored by the rows that are neither labelled nor unreached; labelled rows are unit rows.
-
-    Attributes
-    ----------
-    n_points : int
-    labeled : (l,) int64
-    states : (s,) int64
-        The points of the stored rows.
-    values : (s, l) float64
-    """
-
-    n_points: int
-    labeled: Integers
-    states: Integers
-    values: Floats
-    lift: int = 0
-
-    def apply(self, Y: Floats) -> tuple[Floats, float]:
-        """Return ``M Y``."""
-        scores = np.zeros((self.n_points, Y.shape[1]))
-        scores[self.labeled] = Y
-        scores[self.states] = self.values @ Y
-        return scores, 0.0
-
-    def adjoint(self, R: Floats) -> Floats:
-        """Return ``M.T R``."""
-        result: Floats = R[self.labeled] + self.values.T @ R[self.states]
-        return result
-
-    def rows(self, rows: Integers) -> tuple[Floats, float]:
-        """Return rows of M."""
-        place = np.full(self.n_points, -1)
-        place[self.states] = np.arange(self.states.size)
-        block = np.zeros((rows.size, self.labeled.size))
-        stored = place[rows] >= 0
-        block[stored] = self.values[place[rows[stored]]]
-        return block + unit_rows(rows, self.labeled, self.n_points), 0.0
-
-
-def unit_rows(rows: Integers, labeled: Integers, n_points: int) -> Floats:
-    """Return the clamped rows of M: 1 where a row is the labelled point of the column."""
-    place = np.full(n_points, -1)
-    place[labeled] = np.arange(labeled.size)
-    block = np.zeros((rows.size, labeled.size))
-    own = np.flatnonzero(place[rows] >= 0)
-    block[own, place[rows[own]]] = 1.0
-    return block

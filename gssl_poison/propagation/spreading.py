@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from gssl_poison.elimination import fill_chain, refuse_beyond_memory, solve_chain
 from gssl_poison.exceptions import InputError, NumericalError
-from gssl_poison.propagation.fitted import Fitted, too_small
+from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import is_real, log_rows_of, split_points
 from gssl_poison.propagation.loop import check_n_iter, check_storage
+from gssl_poison.propagation.stored import RowsMatrix
 from gssl_poison.propagation.walks import Walk, similarity_of
 from gssl_poison.sparse_graph import Graph, SparseGraph
 
@@ -120,7 +121,7 @@ class Spreading:
         rows, others = split_points(labeled, graph)
         hops = graph.hops(rows)[others]
         far = hops < 0 if self.n_iter is None else (hops < 0) | (hops > self.n_iter)
-        operator: SpreadingLoop | SpreadingMatrix
+        operator: SpreadingLoop | RowsMatrix
         n_iter, method = self.n_iter or 1, "loop"
         if self.n_iter is None and self._eliminates(graph):
             operator, method = self._eliminate(graph, rows, others[far]), "gth"
@@ -166,7 +167,7 @@ class Spreading:
             return possible and _n_terms(self.alpha) > _FEW_TERMS
         return self.method == "gth"
 
-    def _eliminate(self, graph: Graph, labeled: Integers, unreached: Integers) -> SpreadingMatrix:
+    def _eliminate(self, graph: Graph, labeled: Integers, unreached: Integers) -> RowsMatrix:
         """Return M by elimination of the walk that stops with probability 1 - alpha."""
         from gssl_poison.kernels.gth import EXTRA, HIGH, LEAVE, LOST
 
@@ -188,7 +189,7 @@ class Spreading:
             symmetric=False,  # Cholesky is right by its largest scores, not by each one
             name=lambda state: f"point {state}",
         )
-        return SpreadingMatrix.of(
+        return RowsMatrix.of(
             solution.value, half + shift - solution.exponent * math.log(2.0), unreached
         )
 
@@ -254,51 +255,7 @@ def _finite(scores: Floats) -> Floats:
     return scores
 
 
-@dataclass(frozen=True)
-class SpreadingMatrix:
-    """M stored as row-normalised rows and the logarithms of their sums.
-
-    Attributes
-    ----------
-    values : (n, l) float64
-    log_sum : (n,) float64
-        -inf for a row of zeros.
-    """
-
-    values: Floats = field(repr=False)
-    log_sum: Floats = field(repr=False)
-    lift: int = 0
-
-    @classmethod
-    def of(cls, scores: Floats, log_scale: Floats, unreached: Integers) -> SpreadingMatrix:
-        """Normalise the rows of ``exp(log_scale) scores``, in place."""
-        largest = scores.max(axis=1)
-        empty = largest == 0.0
-        empty[unreached] = False
-        if empty.any():
-            raise too_small(int(np.argmax(empty)))
-        scores /= np.where(largest > 0.0, largest, 1.0)[:, None]
-        sums = scores.sum(axis=1)
-        scores /= np.where(sums > 0.0, sums, 1.0)[:, None]
-        with np.errstate(divide="ignore"):
-            log_sum = log_scale + np.log(largest) + np.log(np.where(sums > 0.0, sums, 1.0))
-        return cls(scores, log_sum)
-
-    def apply(self, Y: Floats) -> tuple[Floats, Floats]:
-        """Return ``M Y`` and the logarithms of its rows' factors."""
-        return self.values @ Y, self.log_sum
-
-    def adjoint(self, R: Floats) -> Floats:
-        """Return ``M.T R``."""
-        result: Floats = self.values.T @ (R * np.exp(self.log_sum)[:, None])
-        return result
-
-    def rows(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Return rows of M and the logarithms of their factors."""
-        return self.values[rows], self.log_sum[rows]
-
-
-def own_rows(operator: SpreadingLoop | SpreadingMatrix, labeled: Integers, n_points: int) -> Floats:
+def own_rows(operator: SpreadingLoop | RowsMatrix, labeled: Integers, n_points: int) -> Floats:
     """Return the labelled rows of M up to a factor a row: nothing is clamped, so they say it."""
     read = operator.rows(labeled)
     if read is not None:
