@@ -238,6 +238,6 @@ def print_datasets(rows: list[DatasetInfo]) -> None:
     for row in rows:
         place = row.found if row.found else f"not here: {row.how_to_get}"
         grid.add_row(
-            row.name, f"{row.n:,}", f"{row.d:,}", str(len(row.classes)), Text(plain(place))
+            row.name, f"{row.n:,}", f"{row.d:,}", str(len(row.classes) or "-"), Text(plain(place))
         )
     Console(highlight=False).print(grid)

@@ -17,8 +17,10 @@ import sklearn.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+from typer.testing import CliRunner
 
-from gssl_poison import datasets
+from gssl_poison import Problem, RBFGraph, datasets
+from gssl_poison.cli import app
 from gssl_poison.datasets import dataset_names, files, hide_labels, list_datasets, load_dataset
 from gssl_poison.exceptions import DatasetNotFoundError, InputError, InputTypeError
 
@@ -40,6 +42,8 @@ ON_DISK: dict[str, tuple[int, int, dict[Any, int]]] = {
     "a9a": (32_561, 123, {">50K": 7841, "<=50K": 24_720}),
     "rcv1-vw-sample": (1747, 47_152, {"CCAT": 817, "other": 930}),
 }
+# name -> n, d, and the mean label: these have real numbers for labels, and no classes
+REAL: dict[str, tuple[int, int, float]] = {"cadata": (20_640, 8, 2.06855816909)}
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_bundled_sets(name: str, nowhere: Path) -> None:
 
 
 def test_every_set_has_its_counts_checked() -> None:
-    assert {row.name for row in list_datasets()} == {*BUNDLED, *ON_DISK}
+    assert {row.name for row in list_datasets()} == {*BUNDLED, *ON_DISK, *REAL}
     assert dataset_names() == tuple(row.name for row in list_datasets())
 
 
@@ -100,6 +104,52 @@ def test_sets_on_disk(name: str, data_dir: Path) -> None:
     data = check_set(name, *ON_DISK[name])
     assert Path(data.source).parent == data_dir
     assert data.X.dtype == np.float32
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", REAL)
+def test_real_valued_sets_on_disk(name: str, data_dir: Path) -> None:
+    n, d, mean = REAL[name]
+    data = load_dataset(name)
+    assert data.truth is not None
+    assert (data.X.shape, data.X.dtype) == ((n, d), np.float64)
+    assert (data.truth.shape, data.truth.dtype) == ((n,), np.float64)
+    assert data.truth.mean() == pytest.approx(mean, abs=1e-10)
+    np.testing.assert_array_equal(data.y, data.truth)
+    assert not np.shares_memory(data.y, data.truth)
+    assert data.feature_names is not None
+    assert len(data.feature_names) == d
+    info = next(row for row in list_datasets() if row.name == name)
+    assert (info.n, info.d, info.classes) == (n, d, ())
+    hidden = load_dataset(name, labeled=0.05).y
+    assert sum(v is not None for v in hidden) == int(0.05 * n)
+    with pytest.raises(InputError, match="labels must be names or whole numbers"):
+        Problem.of(RBFGraph(data.X[:1000], 1.0), hidden[:1000])
+
+
+@pytest.mark.data
+def test_cadata_is_scikit_learn_s_table(data_dir: Path) -> None:
+    data = load_dataset("cadata")
+    assert data.X[0].tolist() == [8.3252, 41, 880, 129, 322, 126, 37.88, -122.23]
+    assert data.y[0] == 4.526
+
+
+@pytest.mark.data
+def test_ranking_real_values_ends_in_one_sentence(data_dir: Path) -> None:
+    result = CliRunner().invoke(app, ["rank", "cadata", "--labeled", "0.05"])
+    assert result.exit_code == 2
+    assert "is not a class: labels must be names or whole numbers" in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_file_without_real_values_is_refused(nowhere: Path) -> None:
+    folder = nowhere / "gssl-poison"
+    folder.mkdir(parents=True)
+    X, names = np.zeros((20_640, 8)), np.array(list("abcdefgh"))
+    for y in (np.zeros(20_639), np.full(20_640, np.nan)):
+        np.savez(folder / "cadata.npz", X=X, y=y, feature_names=names)
+        with pytest.raises(InputError, match="one finite number a point; replace the file"):
+            load_dataset("cadata")
 
 
 @pytest.mark.data

@@ -59,3 +59,24 @@ def test_the_harmonic_solution_is_right_where_the_inverse_is_noise(mnist):
     assert fitted.residual < 1e-11
     np.testing.assert_allclose(F.sum(axis=1), 1.0, rtol=1e-12)
     assert percent_wrong(F.argmax(axis=1), labels, truth) == pytest.approx(0.882, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("part", "percent"),
+    [
+        (0.05, [16.22, 27.05, 35.85, 43.98]),
+        (0.25, [17.47, 29.93, 40.26, 48.87]),
+    ],
+)
+def test_mir_of_the_replication_makes_the_errors_of_the_paper(mnist, part, percent):
+    """Ties of MIR are broken in the order in which the labelled points were drawn."""
+    X, labels, truth = mnist(part)
+    drawn = np.random.RandomState(2020).permutation(len(X))[: labels.labeled.size]
+    problem = gp.Problem(gp.RBFGraph(X, GAMMA), drawn, truth[drawn], truth)
+    victim = gp.Direct().fit(problem.graph, drawn).stored()
+    attack = gp.attacks.make_attack("mir", preset="replication")
+    poison = attack.attack(problem, victim, 0.2)
+    for budget, expected in zip((0.05, 0.1, 0.15, 0.2), percent, strict=True):
+        flips = poison.first(gp.problem.count_flips(budget, drawn.size))
+        error = 100.0 * gp.error_rate(victim, problem, flips)
+        assert error == pytest.approx(expected, abs=0.01)

@@ -23,6 +23,7 @@ __all__ = [
     "cache_folder",
     "data_folders",
     "dataset_names",
+    "drawn_rows",
     "hide_labels",
     "list_datasets",
     "load_dataset",
@@ -43,7 +44,8 @@ class Dataset:
     y : (n,) ndarray
         Labels as the file or the data set has them; missing ones are None, NaN or ``""``.
     truth : (n,) ndarray or None
-        The true class of every row where all are known.
+        The true class of every row where all are known; its real value, float64, where the data
+        set has no classes.
     feature_names : tuple of str or None
         A name for every feature.
     image_shape : tuple of int or None
@@ -72,7 +74,7 @@ class DatasetInfo:
     n, d : int
         Number of points and of features.
     classes : tuple of str or int
-        The classes, sorted.
+        The classes, sorted; none where the labels are real numbers.
     kind : str
         ``"images"``, ``"sparse"`` or ``"table"``.
     description : str
@@ -159,7 +161,7 @@ def load_dataset(name: str, *, labeled: float | None = None, seed: int = 2020) -
     Returns
     -------
     Dataset
-        ``truth`` holds every class; ``y`` the same, or None (in an object array) where hidden.
+        ``truth`` holds every label; ``y`` the same, or None (in an object array) where hidden.
 
     Raises
     ------
@@ -231,13 +233,43 @@ def hide_labels(y: npt.ArrayLike, labeled: float, seed: int = 2020) -> npt.NDArr
     values = y if isinstance(y, np.ndarray) else np.asarray(y, dtype=object)
     if values.ndim != 1:
         raise InputError(f"y has shape {values.shape}; pass one label per row (n,).")
-    count = _count_labeled(labeled, values.size, seed)
-    # The legacy generator on purpose: its stream is the one behind the paper's tables.
-    keep = np.random.RandomState(int(seed)).permutation(values.size)[:count]
+    keep = drawn_rows(values.size, labeled, seed)
     hidden = np.full(values.size, None, dtype=object)
     for row, value in zip(keep.tolist(), values[keep].tolist(), strict=True):
         hidden[row] = value
     return hidden
+
+
+def drawn_rows(n: int, labeled: float, seed: int = 2020) -> npt.NDArray[np.int64]:
+    """Return the rows whose labels `hide_labels` keeps, in the order in which they were drawn.
+
+    Parameters
+    ----------
+    n : int
+        Number of points.
+    labeled : float or int
+        Part of the points, or number of points.
+    seed : int, 0 <= seed < 2**32
+
+    Returns
+    -------
+    (count,) int64
+        ``numpy.random.RandomState(seed).permutation(n)[:count]``. The published code lists labelled
+        points in this order, and breaks ties by it.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        As `hide_labels`.
+
+    Examples
+    --------
+    >>> drawn_rows(5, 2).tolist()
+    [3, 1]
+    """
+    count = _count_labeled(labeled, n, seed)
+    # The legacy generator on purpose: its stream is the one behind the paper's tables.
+    return np.random.RandomState(int(seed)).permutation(n)[:count].astype(np.int64)
 
 
 def _count_labeled(labeled: object, n: int, seed: object) -> int:

@@ -39,7 +39,10 @@ class InFile:
 
 @dataclass(frozen=True)
 class Spec:
-    """One named data set; `source` is its file, or what reads it from scikit-learn."""
+    """One named data set; `source` is its file, or what reads it from scikit-learn.
+
+    Without `classes` its labels are real numbers.
+    """
 
     name: str
     n: int
@@ -85,6 +88,14 @@ def _sparse(positive: str, negative: str, extra: tuple[str, ...], file: Path) ->
         X, y = X[train], y[train]
     words = tuple(arrays["vocabulary"].tolist()) if "vocabulary" in arrays else None
     return Content(X, _names((negative, positive))[(y > 0).astype(np.intp)], words)
+
+
+def _cadata(file: Path) -> Content:
+    """Read the California houses; values in units of 100,000 dollars, as scikit-learn has them."""
+    arrays = read_npz(file, ("X", "y", "feature_names"))
+    names = tuple(map(str, arrays["feature_names"].tolist()))
+    # Whole dollars would pass for the codes of some thousand classes.
+    return Content(arrays["X"], arrays["y"] / 1e5, names)
 
 
 def _digits() -> Content:
@@ -141,6 +152,10 @@ _MONEYFX = (
 _VW = (
     "write the rcv1_small files of https://github.com/VowpalWabbit/vowpal_wabbit (folder test) as "
     "scipy.sparse.save_npz does (CSR float32), with array y (+1, -1) added"
+)
+_CADATA = (
+    "write LIBSVM's cadata (https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/regression.html)"
+    " with numpy.savez: X float64 (20640, 8), y float64 (20640,) in dollars and feature_names"
 )
 
 _DIGITS = tuple(range(10))
@@ -290,16 +305,42 @@ SPECS: dict[str, Spec] = {
             _BUNDLED,
             partial(_bundled, "load_breast_cancer"),
         ),
+        Spec(
+            "cadata",
+            20_640,
+            8,
+            (),
+            "table",
+            "California housing: real values, the median value of a house in 100,000 dollars, and "
+            "no classes",
+            _CADATA,
+            InFile("cadata.npz", _cadata),
+        ),
     )
 }
 
 
 def check_content(spec: Spec, content: Content, source: str) -> None:
     """Refuse a file that is not the data set its name says."""
+    if not spec.classes:
+        _check_real(spec, content, source)
+        return
     classes = set(content.truth.tolist())
     if content.X.shape != (spec.n, spec.d) or classes != set(spec.classes):
         raise InputError(
             f"{source} gives {content.X.shape[0]:,} x {content.X.shape[-1]:,} values and "
             f"{len(classes)} classes where data set {spec.name!r} has {spec.n:,} x {spec.d:,} and "
             f"{len(spec.classes)}; replace the file: {spec.how_to_get}."
+        )
+
+
+def _check_real(spec: Spec, content: Content, source: str) -> None:
+    """Refuse a file whose labels are not one finite number a point."""
+    truth = content.truth
+    right = truth.shape == (spec.n,) and truth.dtype.kind == "f" and bool(np.isfinite(truth).all())
+    if content.X.shape != (spec.n, spec.d) or not right:
+        raise InputError(
+            f"{source} gives values of shape {content.X.shape} and labels of shape {truth.shape} "
+            f"and type {truth.dtype} where data set {spec.name!r} has {spec.n:,} x {spec.d:,} and "
+            f"one finite number a point; replace the file: {spec.how_to_get}."
         )

@@ -1,0 +1,167 @@
+"""What every attack does first and last: its inputs checked, its new labels chosen, its Poison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gssl_poison.exceptions import InputError
+from gssl_poison.metrics import predictions
+from gssl_poison.problem import Poison, Problem, check_fits, count_flips
+from gssl_poison.propagation import Fitted
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+NEW_LABELS = ("damage", "random")
+PRESETS = ("corrected", "replication")
+SEED = 2020
+
+
+class Attack(Protocol):
+    """What an attack is: a frozen dataclass of its settings with one verb.
+
+    Class attributes say what a caller must know before: ``source``, where the method comes from;
+    ``surrogate``, the propagator it was made for ("victim": that of the victim); ``nested``,
+    whether one run holds the answers to all smaller budgets.
+    """
+
+    source: ClassVar[str]
+    surrogate: ClassVar[str]
+    nested: ClassVar[bool]
+
+    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+        """Choose labels to flip."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The checked inputs of an attack."""
+
+    problem: Problem
+    surrogate: Fitted
+    n_flips: int
+    started: float
+
+    def poison(
+        self,
+        attack: Any,
+        order: npt.ArrayLike,
+        new: npt.ArrayLike,
+        objective: npt.ArrayLike,
+        objective_name: str,
+        *,
+        used_truth: bool = False,
+        bound: float | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Poison:
+        """Return the result of an attack."""
+        chosen = np.asarray(order, dtype=np.int64)
+        return Poison(
+            order=chosen,
+            old=self.problem.y[chosen],
+            new=np.asarray(new, dtype=np.int64),
+            objective=np.asarray(objective, dtype=np.float64),
+            objective_name=objective_name,
+            seconds=time.perf_counter() - self.started,
+            used_truth=used_truth,
+            method=repr(attack),
+            nested=attack.nested,
+            bound=bound,
+            notes=notes,
+        )
+
+
+def begin(problem: Problem, surrogate: Fitted, budget: float) -> Task:
+    """Check the inputs of an attack."""
+    started = time.perf_counter()
+    check_fits(problem, surrogate, "surrogate")
+    if problem.n_classes < 2:
+        raise InputError(
+            f"all {problem.y.size} labels are of class {problem.classes[0]!r}, and there is no "
+            "other to flip one to; name another class with Problem(n_classes=...)."
+        )
+    return Task(problem, surrogate, count_flips(budget, problem.y.size), started)
+
+
+def target_classes(problem: Problem, surrogate: Fitted, truth: bool, who: str) -> Integers:
+    """Return the classes (u,) that an attack wants the unlabelled points not to have.
+
+    The true ones, or for an attacker who does not know them what the clean labels predict.
+    """
+    if not truth:
+        return predictions(surrogate, problem)
+    if problem.truth is None:
+        raise InputError(
+            f"{who} with truth=True needs the true classes of the unlabelled points; give "
+            "Problem(truth=...), or truth=False (--no-truth), to go by predictions."
+        )
+    return problem.truth[problem.unlabeled]
+
+
+def shares_of(surrogate: Fitted) -> Floats:
+    """Return the row-normalised M of the unlabelled points, (u, l), if memory holds it.
+
+    By blocks that stay in the cache while they are normalised: five times faster than all at once.
+    """
+    stored = surrogate.stored()
+    M = np.empty((stored.unlabeled.size, stored.labeled.size))
+    for part, block in stored.share_blocks(max(1, _CACHED // stored.labeled.size)):
+        M[part] = block
+    return M
+
+
+def choose_new(task: Task, order: Integers, rule: str, seed: int = SEED) -> Integers:
+    """Return the new classes of labels that are flipped in a given order.
+
+    Of two classes there is one other. Of more, "random" draws one, as the paper does, and "damage"
+    takes the one that changes most predictions of the surrogate, given the flips before it.
+    """
+    problem, chosen = task.problem, np.asarray(order, dtype=np.int64)
+    old, c = problem.y[chosen], problem.n_classes
+    if c == 2:
+        return 1 - old
+    if rule == "random":
+        return (old + np.random.default_rng(seed).integers(1, c, chosen.size)) % c
+    from gssl_poison.kernels.flips import count_flips as count
+    from gssl_poison.kernels.flips import flip_label
+
+    target = predictions(task.surrogate, problem)
+    one_hot = np.eye(c)[problem.y]
+    columns, scores = np.empty((target.size, chosen.size)), np.empty((target.size, c))
+    for part, block in task.surrogate.share_blocks(max(1, _BLOCK // problem.y.size)):
+        columns[part] = block[:, chosen]
+        scores[part] = block @ one_hot
+    codes, room = old.copy(), np.empty(target.size)
+    free = np.zeros(chosen.size, dtype=np.bool_)
+    new = np.empty_like(old)
+    for k in range(chosen.size):
+        change = np.zeros((chosen.size, c), dtype=np.int64)
+        free[k] = True
+        count(columns, scores, codes, target, free, change, room)
+        change[k, old[k]] = np.iinfo(np.int64).min
+        new[k] = int(change[k].argmax())
+        flip_label(columns, scores, codes, target, free, change, room, k, int(new[k]))
+    return new
+
+
+# Numbers of a block of shares: 64 MiB, and 2 MiB that stay in a cache.
+_BLOCK, _CACHED = 2**23, 2**18
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Refuse what is not a whole number from ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name}={value!r} is not a whole number; give at least {least}.")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a setting that is none of its choices."""
+    if value not in choices:
+        raise InputError(f"{name}={value!r} is not known; use one of {', '.join(choices)}.")
