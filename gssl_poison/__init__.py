@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gssl_poison import attacks
     from gssl_poison.bandwidth import Bandwidth, choose_gamma
+    from gssl_poison.certification import Certificate, certify
     from gssl_poison.datasets import Dataset, list_datasets, load_dataset
     from gssl_poison.diagnosis import Diagnosis, diagnose
     from gssl_poison.estimators import LabelPropagation, LabelSpreading
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
         total_influence,
     )
     from gssl_poison.knn import knn_graph
-    from gssl_poison.metrics import flip_errors
+    from gssl_poison.metrics import error_rate, flip_errors
+    from gssl_poison.problem import Poison, Problem
     from gssl_poison.propagation import (
         Direct,
         Fitted,
@@ -48,6 +51,7 @@ __version__ = "0.1.0"
 # without numpy, and a script that only ranks never pays for the report.
 _HOME = {
     "Bandwidth": "bandwidth",
+    "Certificate": "certification",
     "ConvergenceWarning": "exceptions",
     "Dataset": "datasets",
     "DatasetNotFoundError": "exceptions",
@@ -64,13 +68,17 @@ _HOME = {
     "LabelPropagation": "estimators",
     "LabelSpreading": "estimators",
     "NumericalError": "exceptions",
+    "Poison": "problem",
+    "Problem": "problem",
     "Propagation": "propagation",
     "RBFGraph": "graph",
     "SparseGraph": "sparse_graph",
     "Spreading": "propagation",
     "UnreachedError": "exceptions",
+    "certify": "certification",
     "choose_gamma": "bandwidth",
     "diagnose": "diagnosis",
+    "error_rate": "metrics",
     "flip_errors": "metrics",
     "knn_graph": "knn",
     "list_datasets": "datasets",
@@ -84,8 +92,12 @@ _HOME = {
     "write_report": "report",
 }
 
+# Sub-packages that are part of the public face: gssl_poison.attacks.Greedy.
+_PACKAGES = ("attacks",)
+
 __all__ = [
     "Bandwidth",
+    "Certificate",
     "ConvergenceWarning",
     "Dataset",
     "DatasetNotFoundError",
@@ -102,13 +114,18 @@ __all__ = [
     "LabelPropagation",
     "LabelSpreading",
     "NumericalError",
+    "Poison",
+    "Problem",
     "Propagation",
     "RBFGraph",
     "SparseGraph",
     "Spreading",
     "UnreachedError",
+    "attacks",
+    "certify",
     "choose_gamma",
     "diagnose",
+    "error_rate",
     "flip_errors",
     "knn_graph",
     "list_datasets",
@@ -125,6 +142,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
+    if name in _PACKAGES:
+        return import_module(f"gssl_poison.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'gssl_poison' has no attribute {name!r}")
     return getattr(import_module(f"gssl_poison.{_HOME[name]}"), name)
