@@ -77,7 +77,7 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
     from gssl_poison.labels import is_missing
     from gssl_poison.readers import read_input
 
-    part = None if labeled is None else _part(labeled)
+    part = None if labeled is None else read_part(labeled)
     from_file = is_file(source)
     if source in dataset_names() and not from_file:
         if label is not None:
@@ -114,7 +114,7 @@ def is_file(source: str) -> bool:
         raise InputError(f"{source[:60]!r}... is no path on this system; correct it.") from None
 
 
-def _part(text: str) -> float | int:
+def read_part(text: str) -> float | int:
     """Read --labeled: a whole number is a count, anything else a part."""
     try:
         return int(text) if text.strip().lstrip("+-").isdigit() else float(text)

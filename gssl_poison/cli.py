@@ -1,21 +1,19 @@
-"""The command line: `gssl-poison rank | doctor | data | demo`."""
+"""The command line: `gssl-poison rank | attack | certify | doctor | data | demo`."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gssl_poison._attack_commands import attack_command, certify_command
+from gssl_poison._commands import check_outputs, command_line, errors_as_sentences
 from gssl_poison._console import (
     as_json_text,
-    plain,
     print_datasets,
     print_diagnosis,
     print_table,
@@ -31,15 +29,8 @@ from gssl_poison._inputs import (
     Seed,
     Source,
     Unlabeled,
-    is_file,
     read_gamma,
     read_points,
-)
-from gssl_poison.exceptions import (
-    DatasetNotFoundError,
-    GsslPoisonError,
-    InputError,
-    UnreachedError,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_OUTPUTS = (".csv", ".parquet", ".json")
 DEFAULT_TOP = 10
 _DEMO = "digits-1-7"
 
@@ -137,8 +127,8 @@ def rank_command(
 
     A point's MIR is the number of unlabelled points that it alone decides.
     """
-    with _errors_as_sentences(debug):
-        _check_outputs(source, out, report)
+    with errors_as_sentences(debug):
+        check_outputs(source, out, report)
         dataset, mark = read_points(source, label, unlabeled, labeled, seed)
         _rank_and_show(
             dataset,
@@ -154,6 +144,10 @@ def rank_command(
             report=report,
             as_json=as_json,
         )
+
+
+app.command(name="attack")(attack_command)
+app.command(name="certify")(certify_command)
 
 
 @app.command(name="doctor")
@@ -172,7 +166,7 @@ def doctor_command(
 
     Looks for underflow, standstill, cancellation, unreached points and missing memory.
     """
-    with _errors_as_sentences(debug):
+    with errors_as_sentences(debug):
         dataset, mark = read_points(source, label, unlabeled, labeled, seed)
         bandwidth, found = _diagnose(dataset, mark, read_gamma(gamma), graph)
         if as_json:
@@ -200,7 +194,7 @@ def data_command(
     debug: Debug = False,
 ) -> None:
     """List the data sets, where each was found, or how to get it."""
-    with _errors_as_sentences(debug):
+    with errors_as_sentences(debug):
         from dataclasses import asdict
 
         from gssl_poison.datasets import list_datasets
@@ -223,10 +217,10 @@ def demo_command(
 
     The 361 images come with scikit-learn; 36 keep their labels. Nothing is downloaded.
     """
-    with _errors_as_sentences(debug):
+    with errors_as_sentences(debug):
         from gssl_poison.datasets import load_dataset
 
-        _check_outputs(_DEMO, None, report)
+        check_outputs(_DEMO, None, report)
         _rank_and_show(
             load_dataset(_DEMO, labeled=0.1),
             gamma="auto",
@@ -241,42 +235,6 @@ def demo_command(
             report=report,
             as_json=False,
         )
-
-
-@contextmanager
-def _errors_as_sentences(debug: bool) -> Iterator[None]:
-    """Turn errors into one sentence on stderr; exit with 2 for bad input, 1 for a failure."""
-    try:
-        yield
-    except (typer.Exit, typer.Abort, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        if debug:
-            raise
-        known = isinstance(error, GsslPoisonError)
-        text = str(error) if known else f"{type(error).__name__}: {error} (--debug shows where)"
-        if isinstance(error, UnreachedError):
-            text += " Here that is --influence harmonic:unreached=leave."
-        typer.echo(f"gssl-poison: {plain(text)}", err=True)
-        bad_input = known and not isinstance(error, DatasetNotFoundError)
-        raise typer.Exit(2 if bad_input else 1) from None
-
-
-def _check_outputs(source: str, out: Path | None, report: Path | None) -> None:
-    """Refuse, before any work, an output that cannot or must not be written."""
-    if out is not None and out.suffix.lower() not in _OUTPUTS:
-        raise InputError(
-            f"--out {out} ends in {out.suffix or 'nothing'!r}; use one of {', '.join(_OUTPUTS)}."
-        )
-    if report is not None and report.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--report {report} is a web page; give it a name ending in .html.")
-    for path in (out, report):
-        if path is None:
-            continue
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise InputError(f"{path} cannot be written: give a file in a folder that exists.")
-        if is_file(source) and path.exists() and path.samefile(source):
-            raise InputError(f"{path} is the input, which is never changed; give another name.")
 
 
 def _rank_and_show(
@@ -315,7 +273,7 @@ def _rank_and_show(
     if report is not None:
         from gssl_poison.report import write_report
 
-        write_report(report, table, dataset, command=_command_line())
+        write_report(report, table, dataset, command=command_line())
     if as_json:
         typer.echo(as_json_text(table, dataset, top))
         return
@@ -342,8 +300,3 @@ def _diagnose(
     # A graph that has a name has a gamma: only one of a caller's own weights has none.
     bandwidth: Any = getattr(built, "bandwidth", None)
     return {"gamma_rule": bandwidth.rule, "gamma_note": bandwidth.note}, found
-
-
-def _command_line() -> str:
-    """Return the command as it can be typed again, without the folder of the program."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

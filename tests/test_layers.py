@@ -29,13 +29,26 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"neighbours"}),),
     (frozenset({"knn"}),),
     (frozenset({"propagation"}),),
-    (frozenset({"problem", "influence", "metrics", "diagnosis"}),),
-    (frozenset({"attacks"}), frozenset({"defenses"}), frozenset({"certify"})),
+    (frozenset({"problem", "influence", "metrics", "diagnosis", "flip_program"}),),
+    (frozenset({"attacks"}), frozenset({"defenses"}), frozenset({"certification"})),
     (frozenset({"ranking", "estimators"}),),
     (frozenset({"readers", "datasets"}),),
     (frozenset({"experiments"}),),
     (frozenset({"report"}),),
-    (frozenset({"_console", "_inputs", "cli"}),),
+    (
+        frozenset(
+            {
+                "_attack_commands",
+                "_attack_console",
+                "_attacking",
+                "_certifying",
+                "_commands",
+                "_console",
+                "_inputs",
+                "cli",
+            }
+        ),
+    ),
     (frozenset({"__init__", "__main__"}),),
 )
 ROOT = "__init__"

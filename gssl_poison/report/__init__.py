@@ -1,4 +1,4 @@
-"""One self-contained HTML file about a ranking: to look at first, and to read if you like.
+"""One self-contained HTML file about a ranking, or a certificate: to look at, and to read.
 
 The page loads nothing: style and script are inside it, images are data URIs, and its content
 security policy forbids everything else by the hashes of those two pieces. Every string that comes
@@ -7,9 +7,7 @@ from data passes through Jinja2's autoescape; the script is a constant and holds
 
 from __future__ import annotations
 
-import base64
 import datetime
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -17,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gssl_poison._atomic import atomic_write
 from gssl_poison.exceptions import InputError
 
+from ._certificate import CertificatePage, Level, render_certificate, write_certificate
 from ._charts import cumulative, histogram
 from ._facts import Facts, read_facts
-from ._format import count, number, percent, plural, short
+from ._format import count, number, plural
 from ._influence import method_in_words
-from ._map import class_path, point_map
+from ._map import point_map
+from ._page import render_page, write_page
 from ._thumbnails import thumbnails
 from ._words import write_words
 
@@ -33,12 +32,18 @@ if TYPE_CHECKING:
 
     from gssl_poison.datasets import Dataset
 
-__all__ = ["render_report", "write_report"]
+__all__ = [
+    "CertificatePage",
+    "Level",
+    "render_certificate",
+    "render_report",
+    "write_certificate",
+    "write_report",
+]
 
 MAX_THUMBNAILS = 200
 MAX_FEATURE_COLUMNS = 6
 N_CARDS = 10
-N_COLORS = 8
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,7 @@ def write_report(
     images), so it may be a memory map or a large sparse matrix, which is never made dense.
     """
     html = render_report(table, dataset, command=command, max_rows=max_rows, now=now)
-    target = Path(path)
-    with atomic_write(target) as temporary:
-        # A class name read from a broken file may hold lone surrogates, which UTF-8 cannot.
-        temporary.write_bytes(html.encode("utf-8", "backslashreplace"))
-    return target
+    return write_page(path, html)
 
 
 def render_report(
@@ -116,33 +117,13 @@ def render_report(
     now: datetime.datetime | None = None,
 ) -> str:
     """Return the page `write_report` writes, as a string; the parameters are the same."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     if max_rows < 1:
         raise InputError(f"max_rows is {max_rows}; a report lists at least 1 row of the ranking.")
     facts = read_facts(table, dataset)
-    loader = PackageLoader(__name__)
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        count=count, number=number, percent=percent, plural=plural, short=short
-    )
-    environment.globals.update(symbol=class_path)
-    style = loader.get_source(environment, "report.css")[0]
-    script = loader.get_source(environment, "report.js")[0]
     rows = _rows(facts, dataset, max_rows)
     largest = float(facts.total.max())
-    return environment.get_template("report.html.j2").render(
-        style=style,
-        script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+    return render_page(
+        "report.html.j2",
         facts=facts,
         words=write_words(facts),
         cards=rows[: min(N_CARDS, max(1, facts.n_labeled // 2))],
@@ -155,17 +136,11 @@ def render_report(
         charts=(cumulative(facts), histogram(facts)),
         map=point_map(dataset, facts),
         legend=_legend(facts),
-        n_colors=N_COLORS,
         settings=_settings(facts, dataset),
         versions=dict(facts.settings.get("versions", {})),
         command=command,
         now=now or datetime.datetime.now().astimezone(),
     )
-
-
-def _hash(text: str) -> str:
-    """Hash an inline style or script the way a content security policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def _feature_names(dataset: Dataset) -> tuple[str, ...]:

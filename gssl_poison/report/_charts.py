@@ -69,12 +69,12 @@ class Chart:
     top: int = TOP
 
 
-def _x(part: float) -> float:
+def place_x(part: float) -> float:
     """Place a part of the horizontal axis, 0 to 1."""
     return round(LEFT + part * (WIDTH - LEFT - RIGHT), 1)
 
 
-def _y(part: float) -> float:
+def place_y(part: float) -> float:
     """Place a part of the vertical axis, 0 to 1 upwards."""
     return round(HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM), 1)
 
@@ -103,7 +103,9 @@ def cumulative(facts: Facts) -> Chart:
             [np.arange(1, min(n, 60) + 1), np.linspace(1, n, 180).round().astype(np.int64)]
         )
     )
-    path = [(_x(0), _y(0))] + [(_x(k / n), _y(part[k - 1] / highest)) for k in shown.tolist()]
+    path = [(place_x(0), place_y(0))] + [
+        (place_x(k / n), place_y(part[k - 1] / highest)) for k in shown.tolist()
+    ]
     line = "M" + "L".join(f"{x} {y}" for x, y in path)
     x_step = max(1, int(nice_step(n, 5)))
     first = n_first(facts)
@@ -114,8 +116,8 @@ def cumulative(facts: Facts) -> Chart:
         verb = does + "s" if k == 1 else does
         dots.append(
             Dot(
-                _x(k / n),
-                _y(part[k - 1] / highest),
+                place_x(k / n),
+                place_y(part[k - 1] / highest),
                 f"{told}{verb} {percent(float(part[k - 1]))}",
                 f"{plural(k, 'label')}: {percent(float(part[k - 1]))}" if k == first else "",
             )
@@ -127,14 +129,14 @@ def cumulative(facts: Facts) -> Chart:
         "The dashed line is an equal division among the labels.",
         x_label="labels, most influential first",
         y_label=f"part {what}",
-        x_ticks=tuple(Tick(_x(k / n), count(k)) for k in range(0, n + 1, x_step)),
+        x_ticks=tuple(Tick(place_x(k / n), count(k)) for k in range(0, n + 1, x_step)),
         y_ticks=tuple(
-            Tick(_y(k * step / highest), f"{100 * k * step:.6g}{NBSP}%")
+            Tick(place_y(k * step / highest), f"{100 * k * step:.6g}{NBSP}%")
             for k in range(round(highest / step) + 1)
         ),
         curve=line,
-        area=f"{line}L{path[-1][0]} {_y(0)}Z",
-        even=f"M{_x(0)} {_y(0)}L{_x(1)} {_y(ceiling / highest)}",
+        area=f"{line}L{path[-1][0]} {place_y(0)}Z",
+        even=f"M{place_x(0)} {place_y(0)}L{place_x(1)} {place_y(ceiling / highest)}",
         dots=tuple(dots),
     )
 
@@ -154,7 +156,7 @@ def histogram(facts: Facts) -> Chart:
     gap = 0.6 if zero else 0.0  # sets the zero bar apart
     slots = n_bars + gap
     bars = []
-    ticks = [Tick(_x(0.5 / slots), "0")] if zero else []
+    ticks = [Tick(place_x(0.5 / slots), "0")] if zero else []
     unit = "influence" if facts.by_total else "points"
     for k, labels in enumerate(counts):
         at = k + (gap if zero and k else 0)
@@ -169,10 +171,10 @@ def histogram(facts: Facts) -> Chart:
             tip = f"{plural(labels, 'label')} {verb} {_span(low, high, facts)}"
         bars.append(
             Bar(
-                _x((at + 0.06) / slots),
-                _y(labels / highest),
-                round(_x((at + 0.94) / slots) - _x((at + 0.06) / slots), 1),
-                round(_y(0) - _y(labels / highest), 1),
+                place_x((at + 0.06) / slots),
+                place_y(labels / highest),
+                round(place_x((at + 0.94) / slots) - place_x((at + 0.06) / slots), 1),
+                round(place_y(0) - place_y(labels / highest), 1),
                 count(labels) if labels else "",
                 tip,
             )
@@ -182,7 +184,7 @@ def histogram(facts: Facts) -> Chart:
     for k, edge in enumerate((edges[:-1] if single else edges).tolist()):
         if k % every == 0:
             at = k + (1 + gap if zero else 0) + (0.5 if single else 0)
-            ticks.append(Tick(_x(at / slots), _edge(edge)))
+            ticks.append(Tick(place_x(at / slots), _edge(edge)))
     label = "total influence of a label" if facts.by_total else "points a label decides"
     skewed = len(edges) > 2 and edges[-1] - edges[-2] > 1.5 * (edges[1] - edges[0])
     return Chart(
@@ -193,7 +195,7 @@ def histogram(facts: Facts) -> Chart:
         x_label=label,
         y_label="labels",
         x_ticks=tuple(ticks),
-        y_ticks=tuple(Tick(_y(k / highest), count(k)) for k in range(0, highest + 1, step)),
+        y_ticks=tuple(Tick(place_y(k / highest), count(k)) for k in range(0, highest + 1, step)),
         bars=tuple(bars),
     )
 
