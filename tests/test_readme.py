@@ -19,11 +19,16 @@ def test_the_python_examples_run(capsys):
     for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(example, str(README), "exec"), {})  # noqa: S102 - our own file
         printed.append(capsys.readouterr().out)
-    ranked, solved = printed
+    ranked, solved, attacked = printed
     assert "effective 3 labelled points" in ranked
     most, total = map(float, solved.split())
     assert 1 <= most <= 325
     assert total == pytest.approx(325.0)
+    errors, proven = attacked.splitlines()[:2]
+    clean, poisoned = map(float, errors.split())
+    assert clean < 0.02
+    assert poisoned > 0.4
+    assert proven.startswith("[0.1138")
 
 
 def test_the_named_command_runs(data_dir):
@@ -33,7 +38,7 @@ def test_the_named_command_runs(data_dir):
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("name", ["docs/report.png", "docs/numerics.md"])
+@pytest.mark.parametrize("name", ["docs/report.png", "docs/numerics.md", "docs/attacks.md"])
 def test_what_it_links_to_is_there(name):
     assert name in README.read_text(encoding="utf-8")
     assert (README.parent / name).is_file()
