@@ -24,6 +24,7 @@ from gssl_poison.attacks import (
     Uncertainty,
 )
 from gssl_poison.attacks._search import Search
+from gssl_poison.attacks.smoothed import steepest
 from gssl_poison.metrics import predict
 
 
@@ -316,3 +317,37 @@ def test_degree_is_that_of_the_graph_for_every_kind_of_graph():
         same = gp.Problem(graph, problem.labeled, problem.y)
         order = Degree().attack(same, fitted(same, gp.Direct()), 5).order
         np.testing.assert_array_equal(order, expected)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_steepest_flip_is_that_of_the_gradient(n_classes):
+    """First-order gains in the smoothed count, by differences."""
+    problem = digits(n_classes)
+    M = fitted(problem, gp.Direct()).shares()
+    target, one_hot = problem.truth[problem.unlabeled], np.eye(n_classes)
+    rows = np.arange(target.size)
+
+    def smoothed(Y):
+        scores = M @ Y
+        own = scores[rows, target]
+        scores[rows, target] = -np.inf
+        return (1.0 / (1.0 + np.exp((own - scores.max(axis=1)) / 0.3))).sum()
+
+    Y, step = one_hot[problem.y], 1e-6
+    gains = np.full((problem.y.size, n_classes), -np.inf)
+    for j, old in enumerate(problem.y):
+        for new in range(n_classes):
+            if new != old:
+                moved = Y.copy()
+                moved[j] += step * (one_hot[new] - one_hot[old])
+                gains[j, new] = (smoothed(moved) - smoothed(Y)) / step
+    search = Search.start(M, problem.y, target, n_classes)
+    assert steepest(search, 0.3) == divmod(int(gains.argmax()), n_classes)
+
+
+def test_a_label_that_changes_nothing_gets_another_class_all_the_same():
+    problem = digits(4, gamma=50.0)
+    prop = fitted(problem, gp.Direct())
+    poison = MIR().attack(problem, prop, problem.y.size)
+    assert (gp.major_influence_range(prop) == 0).any()
+    assert (poison.new != poison.old).all()
