@@ -14,17 +14,20 @@ from gssl_poison._commands import (
     solvers_muted,
 )
 from gssl_poison._console import progress_bar
-from gssl_poison._inputs import DEFAULT_SEED, GraphName, Label, Labeled, Unlabeled
+from gssl_poison._inputs import (
+    DEFAULT_SEED,
+    AsJson,
+    Debug,
+    Device,
+    GraphName,
+    Label,
+    Labeled,
+    Source,
+    SourceOrNone,
+    Unlabeled,
+)
 from gssl_poison.exceptions import InputError
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A .csv, .tsv, .parquet, .npz (X, y) or .svmlight file, or the name of a data set "
-        "(see `gssl-poison data`).",
-    ),
-]
 PresetGamma = Annotated[
     str | None,
     typer.Option(
@@ -65,22 +68,11 @@ SeedOfAll = Annotated[
     int,
     typer.Option(help="Seed of the permutation that --labeled uses, and of methods that draw."),
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def attack_command(
     *,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            show_default=False,
-            help="A .csv, .tsv, .parquet, .npz (X, y) or .svmlight file, or the name of a data "
-            "set (see `gssl-poison data`).",
-        ),
-    ] = None,
+    source: SourceOrNone = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -189,7 +181,7 @@ def attack_command(
 
 def certify_command(
     *,
-    source: Data,
+    source: Source,
     victim: Victim = None,
     budgets: Annotated[
         str | None,

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 DEFAULT_SEED = 2020
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="INPUT",
-        help="A .csv, .tsv, .parquet, .npz (X, y) or .svmlight file, or the name of a data set "
-        "(see `gssl-poison data`).",
-    ),
-]
+_SOURCE = typer.Argument(
+    metavar="DATA",
+    show_default=False,
+    help="A .csv, .tsv, .parquet, .npz (X, y) or .svmlight file, or the name of a data set "
+    "(see `gssl-poison data`).",
+)
+Source = Annotated[str, _SOURCE]
+SourceOrNone = Annotated[str | None, _SOURCE]
 Label = Annotated[
     str | None,
     typer.Option(
@@ -57,6 +57,10 @@ GraphName = Annotated[
         "for data too large for that.",
     ),
 ]
+
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def read_points(
@@ -107,7 +111,7 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
 
 
 def is_file(source: str) -> bool:
-    """Tell whether INPUT is a file; a name the system refuses is not."""
+    """Tell whether DATA is a file; a name the system refuses is not."""
     try:
         return Path(source).is_file()
     except OSError:

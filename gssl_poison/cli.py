@@ -22,6 +22,9 @@ from gssl_poison._console import (
 )
 from gssl_poison._inputs import (
     DEFAULT_SEED,
+    AsJson,
+    Debug,
+    Device,
     Gamma,
     GraphName,
     Label,
@@ -47,9 +50,6 @@ app = typer.Typer(
 
 DEFAULT_TOP = 10
 _DEMO = "digits-1-7"
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def main() -> None:
@@ -117,9 +117,7 @@ def rank_command(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")
-    ] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

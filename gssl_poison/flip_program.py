@@ -12,15 +12,13 @@ import numpy.typing as npt
 from scipy import sparse
 
 from gssl_poison.exceptions import NumericalError
+from gssl_poison.labels import TIE
 from gssl_poison.metrics import predict
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-# Scores less than this apart tie, for the class of lower index: that of `kernels.flips`, which is
-# loaded only where a kernel runs.
-TIE = 1e-12
 # The solver takes constraints for met that fail by 1e-6 of their largest coefficient: rows are let
 # off by more, so that no true solution is lost, and false ones are cut off when they turn up.
 _RELAXED = 1e-4

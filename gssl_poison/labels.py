@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError, InputTypeError
 
+# Scores of two classes less than this apart tie, for the class of lower index: duplicated points
+# make exact ties, which rounding would hide.
+TIE = 1e-12
+
 
 @dataclass(frozen=True)
 class Labels:

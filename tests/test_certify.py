@@ -19,8 +19,10 @@ from gssl_poison import (
     InputTypeError,
     Poison,
     Problem,
+    Propagation,
     RBFGraph,
     SparseGraph,
+    Spreading,
     certify,
 )
 from gssl_poison.certification.pointwise import radii
@@ -267,3 +269,20 @@ def test_settings_are_checked(settings, message):
 def test_budgets_may_be_any_collection():
     problem, victim, _ = small_problem(0)
     assert certify(problem, victim, {2, 1}, collective=False).budgets == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "propagator", [Propagation(1), Propagation(4), Spreading(0.3, 5)], ids=repr
+)
+@pytest.mark.parametrize("seed", range(0, 45, 9))
+def test_loops_are_certified_as_their_limits_are(seed, propagator):
+    problem, _, _ = small_problem(seed)
+    victim = propagator.fit(problem.graph, problem.labeled)
+    target = problem.truth[problem.unlabeled]
+    most, radius = brute_force(victim.shares(), problem.y, target, problem.n_classes, 2)
+    for method in ("auto", "lagrangian"):
+        found = certify(problem, victim, (1, 2), method=method)
+        np.testing.assert_array_equal(np.minimum(found.radius, 3), radius)
+        counts = np.rint(found.collective * target.size)
+        assert (counts >= most[1:]).all()
+        assert method != "auto" or (counts == most[1:]).all()

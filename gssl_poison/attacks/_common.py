@@ -130,24 +130,22 @@ def choose_new(task: Task, order: Integers, rule: str, seed: int = SEED) -> Inte
     if rule == "random":
         return (old + np.random.default_rng(seed).integers(1, c, chosen.size)) % c
     from gssl_poison.kernels.flips import count_flips as count
-    from gssl_poison.kernels.flips import flip_label
 
     target = predictions(task.surrogate, problem)
     one_hot = np.eye(c)[problem.y]
-    columns, scores = np.empty((target.size, chosen.size)), np.empty((target.size, c))
+    columns, scores = np.empty((chosen.size, target.size)), np.empty((target.size, c))
     for part, block in task.surrogate.share_blocks(max(1, _BLOCK // problem.y.size)):
-        columns[part] = block[:, chosen]
+        columns[:, part] = block[:, chosen].T
         scores[part] = block @ one_hot
-    codes, room = old.copy(), np.empty(target.size)
-    free = np.zeros(chosen.size, dtype=np.bool_)
+    free, room = np.ones(1, dtype=np.bool_), np.empty(target.size)
     new = np.empty_like(old)
-    for k in range(chosen.size):
-        change = np.zeros((chosen.size, c), dtype=np.int64)
-        free[k] = True
-        count(columns, scores, codes, target, free, change, room)
-        change[k, old[k]] = np.iinfo(np.int64).min
-        new[k] = int(change[k].argmax())
-        flip_label(columns, scores, codes, target, free, change, room, k, int(new[k]))
+    for k, column in enumerate(columns):
+        change = np.zeros((1, c), dtype=np.int64)
+        count(column[:, None], scores, old[k : k + 1], target, free, change, room)
+        change[0, old[k]] = np.iinfo(np.int64).min
+        new[k] = change[0].argmax()
+        scores[:, old[k]] -= column
+        scores[:, new[k]] += column
     return new
 
 

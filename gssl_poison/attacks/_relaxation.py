@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from gssl_poison.attacks._common import Task, begin, check_whole, shares_of, target_classes
 from gssl_poison.attacks._search import Search
-from gssl_poison.attacks.published import published_kernel
+from gssl_poison.attacks.published import kernel_of
 from gssl_poison.exceptions import InputError, NumericalError
+from gssl_poison.labels import TIE
 from gssl_poison.metrics import predict
 from gssl_poison.problem import Poison, Problem
 from gssl_poison.propagation import Fitted
@@ -51,8 +52,8 @@ class Relaxed:
         What a column counts for: wrong predictions count alike for any number of classes.
     published : bool
         Whether K is the published one.
-    note : str
-        What there is to say about K; empty if nothing.
+    notes : tuple of str
+        What there is to say about K.
     """
 
     task: Task
@@ -64,7 +65,7 @@ class Relaxed:
     answer: Floats
     weight: float
     published: bool
-    note: str
+    notes: tuple[str, ...]
 
     @classmethod
     def start(cls, attack: Any, problem: Problem, surrogate: Fitted, budget: float) -> Relaxed:
@@ -80,11 +81,8 @@ class Relaxed:
         task = begin(problem, surrogate, budget)
         c, y = problem.n_classes, problem.y
         target = target_classes(problem, surrogate, attack.truth, type(attack).__name__)
-        published, note = attack.preset == "replication", ""
-        if published:
-            K, note = published_kernel(problem.graph, problem.labeled)
-        else:
-            K = shares_of(surrogate)
+        published = attack.preset == "replication"
+        K, notes = kernel_of(attack.preset, problem, surrogate)
         # A void K cannot tell which class does damage: the surrogate says it in both presets.
         if c == 2:
             new = 1 - y
@@ -103,7 +101,7 @@ class Relaxed:
             answer=(2.0 * one[target] - 1.0)[:, used],
             weight=1.0 if c == 2 else 0.5,
             published=published,
-            note=note,
+            notes=notes,
         )
 
     def slope(self, d: Floats, sharpness: float | None = None) -> Floats:
@@ -149,7 +147,7 @@ class Relaxed:
             Labels the published procedure would flip at all. Of others none is flipped in a
             replication; else they come in the order of their scores when the budget is left.
         """
-        notes: tuple[str, ...] = (self.note,) if self.note else ()
+        notes = self.notes
         lost = int((~np.isfinite(score)).sum())
         if lost and not self.published:
             raise NumericalError(
@@ -182,8 +180,6 @@ class Relaxed:
         """Return the wrong part of the unlabelled points after each flip, (k,)."""
         if self.published:
             return self._wrong_as_published(order)
-        from gssl_poison.kernels.flips import TIE
-
         y, c = self.task.problem.y, self.task.problem.n_classes
         columns = np.ascontiguousarray(self.K[:, order].T)
         wrong = np.empty(order.size)

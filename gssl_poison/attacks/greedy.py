@@ -20,7 +20,7 @@ from gssl_poison.attacks._common import (
     target_classes,
 )
 from gssl_poison.attacks._search import Search
-from gssl_poison.attacks.published import published_kernel
+from gssl_poison.attacks.published import kernel_of
 from gssl_poison.problem import Poison, Problem
 from gssl_poison.propagation import Fitted
 
@@ -191,12 +191,7 @@ def _climb_to(
     task = begin(problem, surrogate, budget)
     target = target_classes(problem, surrogate, attack.truth, type(attack).__name__)
     published = attack.preset == "replication"
-    notes: tuple[str, ...] = ()
-    if published:
-        M, note = published_kernel(problem.graph, problem.labeled)
-        notes = (note,)
-    else:
-        M = shares_of(surrogate)
+    M, notes = kernel_of(attack.preset, problem, surrogate)
     search = Search.start(M, problem.y, target, problem.n_classes)
     order: list[int] = []
     wrong: list[int] = []
@@ -243,10 +238,8 @@ def best_pair(search: Search) -> list[tuple[int, int]]:
         second = int(gains.max(initial=_NEVER))
         if second > _NEVER and search.wrong + second > most:
             most = search.wrong + second
-            found = [
-                (j, new),
-                (int(gains.argmax()) // gains.shape[1], int(gains.argmax()) % gains.shape[1]),
-            ]
+            other, to = divmod(int(gains.argmax()), gains.shape[1])
+            found = [(j, new), (other, to)]
         search.unflip(j)
     return found
 

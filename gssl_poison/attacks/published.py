@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arrays import available_memory
+from gssl_poison.attacks._common import shares_of
 from gssl_poison.exceptions import InputError, NumericalError
 from gssl_poison.graph import RBFGraph, other_rows
+from gssl_poison.problem import Problem
+from gssl_poison.propagation import Fitted
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]
@@ -17,6 +20,14 @@ Integers = npt.NDArray[np.int64]
 _BLOCK = 2**23
 # Row sums are 1 in exact arithmetic; what a sound inverse leaves of that is far below this.
 _VOID = 1e-6
+
+
+def kernel_of(preset: str, problem: Problem, surrogate: Fitted) -> tuple[Floats, tuple[str, ...]]:
+    """Return what a preset reads, (u, l): the surrogate's shares or the published K, with notes."""
+    if preset == "replication":
+        K, note = published_kernel(problem.graph, problem.labeled)
+        return K, (note,)
+    return shares_of(surrogate), ()
 
 
 def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:

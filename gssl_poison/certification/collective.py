@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from gssl_poison.certification.pointwise import Radii, rounding_of
 from gssl_poison.certification.relaxation import Duels, bound_turned
-from gssl_poison.flip_program import TIE, can_try_all, most_wrong, program_size
+from gssl_poison.flip_program import can_try_all, most_wrong, program_size
+from gssl_poison.labels import TIE
 from gssl_poison.problem import Problem
 from gssl_poison.propagation import Fitted
 

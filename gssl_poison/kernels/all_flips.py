@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from gssl_poison.kernels.flips import TIE, first_of
+from gssl_poison.kernels.flips import first_of
+from gssl_poison.labels import TIE
 
 
 @njit(cache=True, nogil=True)

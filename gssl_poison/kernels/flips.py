@@ -10,8 +10,8 @@ from typing import Any
 
 from numba import njit
 
-# Scores less than this apart tie: duplicated points make exact ties, which rounding would hide.
-TIE = 1e-12
+from gssl_poison.labels import TIE
+
 # What the rounding of updated scores may add to that.
 _CLEAR = 4e-12
 

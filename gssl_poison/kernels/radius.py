@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from gssl_poison.kernels.flips import TIE
+from gssl_poison.labels import TIE
 
 # Stretches no longer than this are put in order, not split further.
 _SHORT = 16
