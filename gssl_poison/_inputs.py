@@ -29,6 +29,14 @@ Label = Annotated[
         help="Label column of a table (default: 'label', or one of 'y', 'target', 'class').",
     ),
 ]
+Provenance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column (array of an .npz) that says where each label comes from: a person, a batch, "
+        "a supplier. It is no feature.",
+    ),
+]
 Unlabeled = Annotated[
     str | None,
     typer.Option(
@@ -57,23 +65,35 @@ GraphName = Annotated[
         "for data too large for that.",
     ),
 ]
-
+Top = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Rows to print (default: 10; all with --json)."),
+]
+Page = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def read_points(
-    source: str, label: str | None, unlabeled: str | None, labeled: str | None, seed: int
+    source: str,
+    label: str | None,
+    unlabeled: str | None,
+    labeled: str | None,
+    seed: int,
+    *,
+    provenance: str | None = None,
 ) -> tuple[Dataset, Any]:
     """Read the points, and the value of their labels that means unlabelled."""
     from gssl_poison.readers import parse_label_value
 
-    dataset = _load(source, label, labeled, seed)
+    dataset = _load(source, label, labeled, seed, provenance)
     return dataset, None if unlabeled is None else parse_label_value(unlabeled, dataset.y)
 
 
-def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dataset:
+def _load(
+    source: str, label: str | None, labeled: str | None, seed: int, provenance: str | None
+) -> Dataset:
     """Read a file, or a named data set, hiding labels where asked to."""
     from dataclasses import replace
 
@@ -84,10 +104,11 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
     part = None if labeled is None else read_part(labeled)
     from_file = is_file(source)
     if source in dataset_names() and not from_file:
-        if label is not None:
-            raise InputError(
-                f"--label {label!r} names a column of a file, and {source} is a data set."
-            )
+        for option, column in (("--label", label), ("--provenance", provenance)):
+            if column is not None:
+                raise InputError(
+                    f"{option} {column!r} names a column of a file, and {source} is a data set."
+                )
         if part is None:
             raise InputError(
                 f"{source} is fully labelled, so there is nothing to influence; hide labels with "
@@ -98,7 +119,7 @@ def _load(source: str, label: str | None, labeled: str | None, seed: int) -> Dat
         raise InputError(
             f"{source!r} is neither a file nor a data set; `gssl-poison data` lists the data sets."
         )
-    dataset = read_input(source, label=label)
+    dataset = read_input(source, label=label, provenance=provenance)
     if part is None:
         return dataset
     empty = sum(is_missing(value) for value in dataset.y.tolist())
@@ -118,13 +139,13 @@ def is_file(source: str) -> bool:
         raise InputError(f"{source[:60]!r}... is no path on this system; correct it.") from None
 
 
-def read_part(text: str) -> float | int:
-    """Read --labeled: a whole number is a count, anything else a part."""
+def read_part(text: str, option: str = "--labeled") -> float | int:
+    """Read --labeled, --budget: a whole number is a count, anything else a part."""
     try:
         return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
     except ValueError:
         raise InputError(
-            f"--labeled {text!r} is not a number; give a part (0.05) or a count (50)."
+            f"{option} {text!r} is not a number; give a part (0.05) or a count (50)."
         ) from None
 
 

@@ -702,6 +702,108 @@ def test_read_input_checks_unlabeled(tmp_path: Path) -> None:
         read_input(path, unlabeled="0")
 
 
+# --- where labels come from
+
+
+def test_provenance_is_a_column_of_text_and_no_feature(tmp_path: Path) -> None:
+    path = put(tmp_path, "s.csv", "a,by,label,b\n1, Ann ,x,2\n3,,y,4\n5,007,,6\n")
+    data = read_input(path, provenance="by")
+    assert data.provenance is not None
+    assert data.provenance.tolist() == ["Ann", None, "007"]
+    assert data.feature_names == ("a", "b")
+    assert np.asarray(data.X).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert data.y.tolist() == ["x", "y", None]
+    assert read_input(put(tmp_path, "n.csv", "a,label\n1,x\n")).provenance is None
+
+
+def test_provenance_is_never_taken_for_the_labels(tmp_path: Path) -> None:
+    path = put(tmp_path, "s.csv", "a,class,target\n1,x,lab 2\n")
+    data = read_input(path, provenance="target")
+    assert (data.y.tolist(), list(data.provenance)) == (["x"], ["lab 2"])  # type: ignore[arg-type]
+
+
+def test_a_text_column_is_told_to_be_one_that_says_where_labels_come_from(tmp_path: Path) -> None:
+    path = put(tmp_path, "s.csv", "a,by,label\n1,Ann,x\n")
+    with pytest.raises(InputError, match=r"'by' \(.*where labels come from .*--provenance"):
+        read_input(path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.Series(["Ann", None, " 7 "]),
+        pd.Series(["Ann", "", "7"], dtype="category"),
+        pd.Series([1, None, 7.0]),
+        pd.Series([1, 2, 7]),
+    ],
+    ids=["text", "dictionary", "float", "int"],
+)
+def test_provenance_in_parquet(tmp_path: Path, given: pd.Series[Any]) -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3], "label": ["x", None, "y"], "by": given})
+    frame.to_parquet(tmp_path / "p.parquet")
+    data = read_input(tmp_path / "p.parquet", provenance="by")
+    first, second, third = data.provenance  # type: ignore[misc]
+    assert first in ("Ann", "1")
+    assert second in (None, "2")
+    assert third == "7"
+    assert data.feature_names == ("a",)
+
+
+def test_provenance_in_an_archive(tmp_path: Path) -> None:
+    arrays = {"X": np.eye(3), "y": np.array(["x", "", "y"])}
+    for by, expected in (
+        (np.array(["Ann", "", "Bob"]), ["Ann", None, "Bob"]),
+        (np.array([[3], [4], [5]]), ["3", "4", "5"]),
+        (np.array([3, math.nan, 5]), ["3", None, "5"]),
+    ):
+        np.savez(tmp_path / "p.npz", **arrays, by=by)  # type: ignore[arg-type]
+        data = read_input(tmp_path / "p.npz", provenance="by")
+        assert data.provenance.tolist() == expected  # type: ignore[union-attr]
+    csr = save_csr(tmp_path / "s.npz", sparse.csr_array(np.eye(2)), y=[1, 2], by=["a", "b"])
+    assert read_input(csr, provenance="by").provenance.tolist() == ["a", "b"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "provenance", "message"),
+    [
+        ("s.csv", "a,label\n1,x\n", "by", "no column 'by'; its columns are 'a', 'label'"),
+        ("s.csv", "a,label\n1,x\n", "label", "no column named label, y, target or class"),
+        ("s.csv", "by,label\n1,x\n", "by", "only the label column 'label' and 'by'"),
+        ("s.csv", 'a,by,label\n1,"Ann,x\n2,Bob,y\n', "by", "has 2 cells on line 2|end of data"),
+        ("s.svm", "1 1:2\n", "by", "svmlight lines do not say where labels come from"),
+    ],
+)
+def test_bad_provenance(
+    tmp_path: Path, name: str, content: str, provenance: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_input(put(tmp_path, name, content), provenance=provenance)
+
+
+def test_one_column_is_not_two_things(tmp_path: Path) -> None:
+    path = put(tmp_path, "s.csv", "a,label\n1,x\n")
+    with pytest.raises(InputError, match=r"'label' .* is named as the labels and as where"):
+        read_input(path, label="label", provenance="label")
+    np.savez(tmp_path / "p.npz", X=np.eye(2), y=[1, 2])
+    with pytest.raises(InputError, match=r"'y' .* is named as the labels and as where"):
+        read_input(tmp_path / "p.npz", provenance="y")
+
+
+def test_bad_provenance_in_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", X=np.eye(2), y=[1, 2], by=["a"])
+    for provenance, message in {
+        "by": r"shape \(1,\); save one text or whole number for each of the 2 points",
+        "X": "holds the features",
+        "who": "no array 'who'; its arrays are 'X', 'y', 'by'",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            read_input(tmp_path / "p.npz", provenance=provenance)
+    frame = pd.DataFrame({"a": [1], "label": ["x"], "by": pd.to_datetime(["2024-01-01"])})
+    frame.to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(InputTypeError, match=r"'by' .* timestamp.*text or whole numbers"):
+        read_input(tmp_path / "p.parquet", provenance="by")
+
+
 # --- real data
 
 

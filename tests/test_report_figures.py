@@ -14,12 +14,12 @@ import pytest
 import scipy.sparse as sp
 from report_samples import make, sample, tags_of, text_of
 
+from gssl_poison.datasets.pictures import thumbnails
 from gssl_poison.report import render_report
 from gssl_poison.report._charts import bin_edges, cumulative, histogram
 from gssl_poison.report._facts import read_facts
 from gssl_poison.report._format import percent
 from gssl_poison.report._map import MAX_POINTS, choose_rows, point_map, project
-from gssl_poison.report._thumbnails import thumbnails
 
 # --- table, images, charts, map
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,14 @@ from gssl_poison.datasets.registry import SPECS, Content, InFile, Spec, check_co
 from gssl_poison.exceptions import InputError, InputTypeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scipy.sparse import csr_array
 
 __all__ = [
     "Dataset",
     "DatasetInfo",
+    "Origin",
     "cache_folder",
     "data_folders",
     "dataset_names",
@@ -27,7 +30,28 @@ __all__ = [
     "hide_labels",
     "list_datasets",
     "load_dataset",
+    "load_test_set",
 ]
+
+
+class Origin(NamedTuple):
+    """A person's own file, as it was read.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    label : str or None
+        The column, or array, that holds the labels; None where a file has no names for it.
+    provenance : str or None
+        The one that says where labels come from, if it was asked for.
+    columns : tuple of str
+        All columns of a table, in order; none of an archive or of svmlight lines.
+    """
+
+    path: Path
+    label: str | None
+    provenance: str | None
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,10 @@ class Dataset:
         ``(rows, columns)`` or ``(channels, rows, columns)`` where every row of X is an image.
     source : str
         Where the bytes came from, in words.
+    provenance : (n,) ndarray of object or None
+        Where each label comes from, a text or None; None where the file was not asked for it.
+    origin : Origin or None
+        The file that was read; None for a named data set.
     """
 
     name: str
@@ -61,6 +89,8 @@ class Dataset:
     feature_names: tuple[str, ...] | None
     image_shape: tuple[int, ...] | None
     source: str
+    provenance: npt.NDArray[np.object_] | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -190,10 +220,48 @@ def load_dataset(name: str, *, labeled: float | None = None, seed: int = 2020) -
     if labeled is not None:
         _count_labeled(labeled, spec.n, seed)  # before the file is read: it may be large
     content, source = _read(spec)
-    check_content(spec, content, source)
+    check_content(spec, content, source, spec.n)
     truth = content.truth
     y = truth.copy() if labeled is None else hide_labels(truth, labeled, seed)
     return Dataset(name, content.X, y, truth, content.feature_names, content.image_shape, source)
+
+
+def load_test_set(name: str) -> Dataset:
+    """Load the points of a named data set that are kept for testing, with all their labels.
+
+    Parameters
+    ----------
+    name : str
+        One of the names in `list_datasets`, of a set that comes in two parts.
+
+    Returns
+    -------
+    Dataset
+        None of its points is in `load_dataset` of the same name.
+
+    Raises
+    ------
+    InputError
+        The name is not known, the set has no such part, or the file is not what its name says.
+    DatasetNotFoundError
+        The file is not in the data folders and cannot be downloaded.
+
+    Examples
+    --------
+    >>> load_test_set("iris")
+    Traceback (most recent call last):
+    gssl_poison.exceptions.InputError: data set 'iris' has no points kept for testing; ...
+    """
+    spec = _spec(name)
+    if not spec.n_test:
+        raise InputError(
+            f"data set {name!r} has no points kept for testing; hold some of its points back."
+        )
+    content, source = _read(spec, part="test")
+    check_content(spec, content, source, spec.n_test)
+    truth = content.truth
+    names, shape = content.feature_names, content.image_shape
+    return Dataset(name, content.X, truth.copy(), truth, names, shape, source)
 
 
 def hide_labels(y: npt.ArrayLike, labeled: float, seed: int = 2020) -> npt.NDArray[np.object_]:
@@ -315,7 +383,7 @@ def _spec(name: str) -> Spec:
     return SPECS[name]
 
 
-def _read(spec: Spec) -> tuple[Content, str]:
+def _read(spec: Spec, **part: str) -> tuple[Content, str]:
     """Read a data set from where it lies, downloading it first where that is possible."""
     source = spec.source
     if not isinstance(source, InFile):
@@ -327,4 +395,4 @@ def _read(spec: Spec) -> tuple[Content, str]:
         if source.download is None:
             raise not_found(spec.name, source.file, spec.how_to_get)
         path = source.download(spec.name, source.file, spec.how_to_get)
-    return source.load(path), str(path)
+    return source.load(path, **part), str(path)

@@ -30,10 +30,13 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True)
 class InFile:
-    """A data set that lies in a file of that name, and for some the function that downloads it."""
+    """A data set that lies in a file of that name, and for some the function that downloads it.
+
+    ``load`` takes the path and, where there are points kept for testing, ``part="test"``.
+    """
 
     file: str
-    load: Callable[[Path], Content]
+    load: Callable[..., Content]
     download: Callable[[str, str, str], Path] | None = None
 
 
@@ -41,7 +44,7 @@ class InFile:
 class Spec:
     """One named data set; `source` is its file, or what reads it from scikit-learn.
 
-    Without `classes` its labels are real numbers.
+    Without `classes` its labels are real numbers; `n_test` counts the points kept for testing.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Spec:
     description: str
     how_to_get: str
     source: InFile | Callable[[], Content]
+    n_test: int = 0
 
 
 def _image_pixels(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -61,31 +65,37 @@ def _image_pixels(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return pixels
 
 
-def _images(shape: tuple[int, ...], file: Path) -> Content:
-    """Read all training images in file order."""
-    arrays = read_npz(file, ("x_train", "y_train"))
-    return Content(
-        _image_pixels(arrays["x_train"]), arrays["y_train"].astype(np.int64), None, shape
-    )
+def _images(shape: tuple[int, ...], file: Path, part: str = "train") -> Content:
+    """Read all images of a part in file order."""
+    x, y = f"x_{part}", f"y_{part}"
+    arrays = read_npz(file, (x, y))
+    return Content(_image_pixels(arrays[x]), arrays[y].astype(np.int64), None, shape)
 
 
 def _two_image_classes(
-    codes: tuple[int, int], names: tuple[str | int, str | int], shape: tuple[int, ...], file: Path
+    codes: tuple[int, int],
+    names: tuple[str | int, str | int],
+    shape: tuple[int, ...],
+    file: Path,
+    part: str = "train",
 ) -> Content:
-    """Read the training images of two classes: all of the first, then all of the second."""
-    arrays = read_npz(file, ("x_train", "y_train"))
-    parts = [np.flatnonzero(arrays["y_train"] == code) for code in codes]
-    pixels = _image_pixels(arrays["x_train"][np.concatenate(parts)])
-    return Content(pixels, np.repeat(_names(names), [p.size for p in parts]), None, shape)
+    """Read the images of two classes in a part: all of the first, then all of the second."""
+    x, y = f"x_{part}", f"y_{part}"
+    arrays = read_npz(file, (x, y))
+    rows = [np.flatnonzero(arrays[y] == code) for code in codes]
+    pixels = _image_pixels(arrays[x][np.concatenate(rows)])
+    return Content(pixels, np.repeat(_names(names), [r.size for r in rows]), None, shape)
 
 
-def _sparse(positive: str, negative: str, extra: tuple[str, ...], file: Path) -> Content:
-    """Read the training rows of a sparse set with labels +1 and -1, and name the classes."""
+def _sparse(
+    positive: str, negative: str, extra: tuple[str, ...], file: Path, part: str = "train"
+) -> Content:
+    """Read the rows of a part of a sparse set with labels +1 and -1, and name the classes."""
     arrays = read_npz(file, (*CSR_ARRAYS, "y", *extra))
     X, y = as_csr(file, arrays), arrays["y"]
     if "is_test" in arrays:
-        train = np.flatnonzero(~arrays["is_test"])
-        X, y = X[train], y[train]
+        rows = np.flatnonzero(arrays["is_test"] == (part == "test"))
+        X, y = X[rows], y[rows]
     words = tuple(arrays["vocabulary"].tolist()) if "vocabulary" in arrays else None
     return Content(X, _names((negative, positive))[(y > 0).astype(np.intp)], words)
 
@@ -194,6 +204,7 @@ SPECS: dict[str, Spec] = {
             InFile(
                 "mnist.npz", partial(_two_image_classes, (1, 7), (1, 7), (28, 28)), download_mnist
             ),
+            n_test=2_163,
         ),
         Spec(
             "mnist",
@@ -204,6 +215,7 @@ SPECS: dict[str, Spec] = {
             "MNIST's training images in canonical order; pixels 0..1",
             _MNIST,
             InFile("mnist.npz", partial(_images, (28, 28)), download_mnist),
+            n_test=10_000,
         ),
         Spec(
             "cifar10-cat-ship",
@@ -217,6 +229,7 @@ SPECS: dict[str, Spec] = {
                 "cifar10_cat_ship.npz",
                 partial(_two_image_classes, (3, 8), ("cat", "ship"), (3, 32, 32)),
             ),
+            n_test=2_000,
         ),
         Spec(
             "cifar10-airplane-frog",
@@ -230,6 +243,7 @@ SPECS: dict[str, Spec] = {
                 "cifar10_airplane_frog.npz",
                 partial(_two_image_classes, (0, 6), ("airplane", "frog"), (3, 32, 32)),
             ),
+            n_test=2_000,
         ),
         Spec(
             "reuters-corporate",
@@ -243,6 +257,7 @@ SPECS: dict[str, Spec] = {
                 "reuters21578_corporate.npz",
                 partial(_sparse, "corporate", "other", ("is_test", "vocabulary")),
             ),
+            n_test=3_151,
         ),
         Spec(
             "reuters-moneyfx",
@@ -253,6 +268,7 @@ SPECS: dict[str, Spec] = {
             "Reuters-21578 news, topic money-fx against the rest, TF-IDF, training part",
             _MONEYFX,
             InFile("reuters_moneyfx.npz", partial(_sparse, "money-fx", "other", ("is_test",))),
+            n_test=3_299,
         ),
         Spec(
             "a9a",
@@ -263,6 +279,7 @@ SPECS: dict[str, Spec] = {
             "LIBSVM's a9a: the Adult census table as 0/1 features, training part",
             _A9A,
             InFile("a9a.npz", partial(_sparse, ">50K", "<=50K", ("is_test",))),
+            n_test=16_281,
         ),
         Spec(
             "rcv1-vw-sample",
@@ -320,16 +337,16 @@ SPECS: dict[str, Spec] = {
 }
 
 
-def check_content(spec: Spec, content: Content, source: str) -> None:
-    """Refuse a file that is not the data set its name says."""
+def check_content(spec: Spec, content: Content, source: str, n: int) -> None:
+    """Refuse a file whose part of n points is not that of the data set its name says."""
     if not spec.classes:
         _check_real(spec, content, source)
         return
     classes = set(content.truth.tolist())
-    if content.X.shape != (spec.n, spec.d) or classes != set(spec.classes):
+    if content.X.shape != (n, spec.d) or classes != set(spec.classes):
         raise InputError(
             f"{source} gives {content.X.shape[0]:,} x {content.X.shape[-1]:,} values and "
-            f"{len(classes)} classes where data set {spec.name!r} has {spec.n:,} x {spec.d:,} and "
+            f"{len(classes)} classes where data set {spec.name!r} has {n:,} x {spec.d:,} and "
             f"{len(spec.classes)}; replace the file: {spec.how_to_get}."
         )
 

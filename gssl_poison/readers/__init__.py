@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gssl_poison.datasets import Dataset
+from gssl_poison.datasets import Dataset, Origin
 from gssl_poison.exceptions import InputError
 from gssl_poison.readers.arrays import read_archive, read_svmlight
 from gssl_poison.readers.cells import Content, parse_label_value
@@ -22,7 +22,11 @@ KNOWN = f".csv, .tsv, {', '.join(SVMLIGHT)} (or these with {', '.join(PACKED)}),
 
 
 def read_input(
-    path: str | os.PathLike[str], *, label: str | None = None, unlabeled: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    label: str | None = None,
+    unlabeled: str | None = None,
+    provenance: str | None = None,
 ) -> Dataset:
     r"""Read a file of points, most of them without a label.
 
@@ -37,6 +41,9 @@ def read_input(
     unlabeled : str, optional
         The value that marks unlabelled points, as text. It is only checked to occur, see
         `parse_label_value`; ``y`` keeps it.
+    provenance : str, optional
+        The column, or the array of an archive, that says where each label comes from: a person, a
+        batch, a supplier. It is no feature, and may be text.
 
     Returns
     -------
@@ -48,13 +55,13 @@ def read_input(
     ------
     InputError
         The file is missing, damaged, ragged or empty, a feature is empty or not a number, or the
-        label column is not there.
+        label column is not there, or that of the provenance.
     InputTypeError
         A column or an array is of a type whose values are no numbers or labels.
 
     Notes
     -----
-    Every column but the label must be numeric; true and false count as 1 and 0. In CSV and TSV a
+    Every column but these must be numeric; true and false count as 1 and 0. In CSV and TSV a
     label cell that is empty is missing; the others become whole numbers (1, -1) if all of them are
     whole numbers, decimal numbers if all are numbers, and text as it stands otherwise. Digits with
     a leading zero or more than 18 of them are text. ``NA`` and ``null`` are text; ``nan`` is
@@ -76,16 +83,16 @@ def read_input(
     packed, suffix = _suffixes(file)
     _check_file(file)
     if suffix in DELIMITERS:
-        content = read_delimited(TextFile(file, DELIMITERS[suffix], packed), label)
+        content = read_delimited(TextFile(file, DELIMITERS[suffix], packed), label, provenance)
     elif suffix in PARQUET:
-        content = read_parquet(file, label)
+        content = read_parquet(file, label, provenance)
     elif suffix in SVMLIGHT:
-        content = read_svmlight(file, packed, label)
+        content = read_svmlight(file, packed, label, provenance)
     else:
-        content = read_archive(file, label)
+        content = read_archive(file, label, provenance)
     if unlabeled is not None:
         parse_label_value(unlabeled, content.y)
-    return _as_dataset(file, content)
+    return _as_dataset(file, content, provenance)
 
 
 def _suffixes(file: Path) -> tuple[str, str]:
@@ -121,7 +128,7 @@ def _check_file(file: Path) -> None:
         raise InputError(f"{file} is empty (0 bytes); it must hold at least one labelled point.")
 
 
-def _as_dataset(file: Path, content: Content) -> Dataset:
+def _as_dataset(file: Path, content: Content, provenance: str | None) -> Dataset:
     """Put what was read into the one form the rest of the package takes."""
     return Dataset(
         name=file.name,
@@ -131,4 +138,6 @@ def _as_dataset(file: Path, content: Content) -> Dataset:
         feature_names=content.feature_names,
         image_shape=content.image_shape,
         source=str(file),
+        provenance=content.provenance,
+        origin=Origin(file, content.label, provenance, content.columns),
     )

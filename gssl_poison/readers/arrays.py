@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from gssl_poison.datasets.files import CSR_ARRAYS, as_csr, npz_names, read_npz
 from gssl_poison.exceptions import InputError, InputTypeError
-from gssl_poison.readers.cells import Content, as_labels
+from gssl_poison.readers.cells import Content, as_labels, as_sources
+from gssl_poison.readers.columns import same_column
 from gssl_poison.readers.unpack import open_packed
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _SVM_LINE = re.compile(
 )
 
 
-def read_archive(file: Path, label: str | None) -> Content:
+def read_archive(file: Path, label: str | None, provenance: str | None = None) -> Content:
     """Read X, or a CSR matrix, and the labels from an .npz archive."""
     present = npz_names(file)
     label = "y" if label is None else label
@@ -41,9 +42,22 @@ def read_archive(file: Path, label: str | None) -> Content:
             f"{file} has no array {label!r}; its arrays are {listed}. Save the labels as y (n,), "
             "or name their array (label=, --label)."
         )
+    if provenance is not None and provenance not in present:
+        raise InputError(
+            f"{file} has no array {provenance!r}; its arrays are {listed}. Save where each label "
+            "comes from as one of n texts, or leave it out (provenance=, --provenance)."
+        )
     features = CSR_ARRAYS if sparse else ("X",)
+    if provenance == label:
+        raise same_column(str(file), label)
+    if provenance in features:
+        raise InputError(
+            f"array {provenance!r} of {file} holds the features; name the one that says where "
+            "labels come from (provenance=, --provenance)."
+        )
     extras = [name for name in ("feature_names", "image_shape") if name in present]
-    found = read_npz(file, (*features, label, *extras))
+    origin = () if provenance is None or provenance in extras else (provenance,)
+    found = read_npz(file, (*features, label, *extras, *origin))
     X = as_csr(file, found) if sparse else _checked_features(file, found["X"])
     y = _checked_labels(file, label, found[label])
     if X.shape[0] != y.size:
@@ -52,7 +66,9 @@ def read_archive(file: Path, label: str | None) -> Content:
             "be the same points in the same order."
         )
     names = _feature_names(file, found.get("feature_names"), X.shape[1])
-    return Content(X, y, names, _image_shape(file, found.get("image_shape"), X.shape[1]))
+    shape = _image_shape(file, found.get("image_shape"), X.shape[1])
+    given = None if provenance is None else _sources(file, provenance, found[provenance], y.size)
+    return Content(X, y, names, shape, given, label)
 
 
 def _checked_features(file: Path, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -83,6 +99,18 @@ def _checked_labels(file: Path, label: str, y: npt.NDArray[Any]) -> npt.NDArray[
     return y
 
 
+def _sources(file: Path, name: str, values: npt.NDArray[Any], n: int) -> npt.NDArray[np.object_]:
+    """Read the array that says where each label comes from."""
+    if values.shape == (n, 1):
+        values = values[:, 0]
+    if values.dtype.kind not in "buifU" or values.shape != (n,):
+        raise InputError(
+            f"array {name!r} of {file} is {values.dtype} of shape {values.shape}; save one text or "
+            f"whole number for each of the {n:,} points ('' where not known)."
+        )
+    return as_sources(values.tolist())
+
+
 def _feature_names(file: Path, names: npt.NDArray[Any] | None, d: int) -> tuple[str, ...] | None:
     """Read the optional feature names."""
     if names is None:
@@ -109,7 +137,9 @@ def _image_shape(file: Path, shape: npt.NDArray[Any] | None, d: int) -> tuple[in
     return tuple(sides)
 
 
-def read_svmlight(file: Path, packed: str, label: str | None) -> Content:
+def read_svmlight(
+    file: Path, packed: str, label: str | None, provenance: str | None = None
+) -> Content:
     """Read svmlight (libsvm) lines: ``label index:value ...``; whole-number labels become int."""
     from scipy.sparse import csr_array
     from sklearn.datasets import load_svmlight_file
@@ -118,6 +148,11 @@ def read_svmlight(file: Path, packed: str, label: str | None) -> Content:
         raise InputError(
             f"label={label!r} was given for {file}, but svmlight lines have no columns: each "
             "begins with its label; leave label out."
+        )
+    if provenance is not None:
+        raise InputError(
+            f"provenance={provenance!r} was given for {file}, but svmlight lines do not say where "
+            "labels come from; leave it out, or convert the file to one with columns."
         )
     try:
         with open_packed(file, packed) as stream:

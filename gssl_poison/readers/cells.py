@@ -28,6 +28,9 @@ class Content(NamedTuple):
     y: npt.NDArray[Any]
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, ...] | None = None
+    provenance: npt.NDArray[np.object_] | None = None
+    label: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 def parse_label_value(text: str, y: npt.ArrayLike) -> Any:
@@ -119,3 +122,20 @@ def as_labels(values: Sequence[Any], codes: npt.NDArray[np.intp] | None = None) 
     objects = np.empty(len(values), dtype=object)
     objects[:] = values
     return objects if codes is None else objects[codes]
+
+
+def as_sources(
+    values: Sequence[Any], codes: npt.NDArray[np.intp] | None = None
+) -> npt.NDArray[np.object_]:
+    """Return where labels come from, as text: 7 and 7.0 are '7', None where nothing is said."""
+    names = np.empty(len(values), dtype=object)
+    names[:] = [_source(value) for value in values]
+    return names if codes is None else names[codes]
+
+
+def _source(value: Any) -> str | None:
+    """Return one name as text, None where there is none."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return None
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip() or None

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 LABEL_NAMES = ("label", "y", "target", "class")
 
 
-def check_names(where: str, names: Sequence[str], label: str | None) -> str:
+def check_names(
+    where: str, names: Sequence[str], label: str | None, provenance: str | None = None
+) -> str:
     """Refuse columns without a name or with the same one; return the label column."""
     for place, name in enumerate(names, 1):
         if not name or name.startswith(("Unnamed: ", "__index_level_")):
@@ -28,10 +30,30 @@ def check_names(where: str, names: Sequence[str], label: str | None) -> str:
         raise InputError(
             f"{where} has several columns named {shown(twice)}; give every column its own name."
         )
-    label = _find_label(where, names, label)
+    if provenance is not None and provenance not in names:
+        raise InputError(
+            f"{where} has no column {provenance!r}; its columns are {shown(names)}. Name the one "
+            "that says where labels come from (provenance=, --provenance), or leave it out."
+        )
+    if label is not None and label == provenance:
+        raise same_column(where, label)
+    label = _find_label(where, [name for name in names if name != provenance], label)
     if len(names) == 1:
         raise InputError(f"{where} has only the label column {label!r}; add the features.")
+    if len(names) == 2 and provenance is not None:
+        raise InputError(
+            f"{where} has only the label column {label!r} and {provenance!r}, which says where "
+            "labels come from; add the features."
+        )
     return label
+
+
+def same_column(where: str, label: str) -> InputError:
+    """Return the error for one column that is to be two things."""
+    return InputError(
+        f"{label!r} of {where} is named as the labels and as where they come from (provenance=, "
+        "--provenance); name two."
+    )
 
 
 def _find_label(where: str, names: Sequence[str], label: str | None) -> str:
@@ -59,6 +81,15 @@ def _find_label(where: str, names: Sequence[str], label: str | None) -> str:
     raise InputError(
         f"{where} has no column named {', '.join(LABEL_NAMES[:-1])} or {LABEL_NAMES[-1]}; its "
         f"columns are {shown(names)}. Name the label column (label=, --label).{hint}"
+    )
+
+
+def not_numbers(where: str, wrong: Sequence[str], first: str) -> InputError:
+    """Return the error for features that are text."""
+    return InputError(
+        f"{where} has columns that are not numbers: {shown(wrong, most=5)} (the first holds "
+        f"{first}); encode or drop them, or name the label column (label=, --label) or, for an "
+        "audit, the one that says where labels come from (provenance=, --provenance)."
     )
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError, InputTypeError
-from gssl_poison.readers.cells import Content, as_labels
-from gssl_poison.readers.columns import check_names, shown
+from gssl_poison.readers.cells import Content, as_labels, as_sources
+from gssl_poison.readers.columns import check_names, not_numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read_parquet(file: Path, label: str | None) -> Content:
+def read_parquet(file: Path, label: str | None, provenance: str | None = None) -> Content:
     """Read a Parquet table; the columns keep their types, and float32 stays float32."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
@@ -30,17 +30,13 @@ def read_parquet(file: Path, label: str | None) -> Content:
         raise InputError(
             f"{file} is not a readable Parquet file ({error}); write or fetch it again."
         ) from error
-    label = check_names(str(file), names, label)
+    label = check_names(str(file), names, label, provenance)
     if table.num_rows == 0:
         raise InputError(f"{file} has columns and no rows; add the points.")
-    columns = {name: table.column(name) for name in names if name != label}
+    columns = {name: table.column(name) for name in names if name not in (label, provenance)}
     wrong = [name for name, column in columns.items() if not _is_numeric(column.type)]
     if wrong:
-        raise InputError(
-            f"{file} has columns that are not numbers: {shown(wrong, most=5)} (the first holds "
-            f"{columns[wrong[0]].type} values); encode or drop them, or name the label column "
-            "(label=, --label)."
-        )
+        raise not_numbers(str(file), wrong, f"{columns[wrong[0]].type} values")
     empty = [
         (int(np.argmax(c.is_null().to_numpy())), n) for n, c in columns.items() if c.null_count
     ]
@@ -54,7 +50,9 @@ def read_parquet(file: Path, label: str | None) -> Content:
     X = np.empty((table.num_rows, len(kept)), dtype=np.result_type(*(c.dtype for c in kept)))
     for j, values in enumerate(kept):
         X[:, j] = values
-    return Content(X, _parquet_labels(file, label, table.column(label)), tuple(columns))
+    given = None if provenance is None else _sources(file, provenance, table.column(provenance))
+    y = _parquet_labels(file, label, table.column(label))
+    return Content(X, y, tuple(columns), provenance=given, label=label, columns=tuple(names))
 
 
 def _is_numeric(kind: Any) -> bool:
@@ -91,10 +89,31 @@ def _parquet_labels(file: Path, label: str, column: Any) -> npt.NDArray[Any]:
     if types.is_floating(kind):
         floats: npt.NDArray[Any] = column.to_numpy().astype(np.float64, copy=False)
         return floats
-    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    if not (text or types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind)):
+    if not _is_name(kind):
         raise InputTypeError(
             f"the label column {label!r} of {file} holds {kind} values; labels must be text or "
             "whole numbers: convert it."
         )
     return as_labels(column.to_pylist())
+
+
+def _is_name(kind: Any) -> bool:
+    """Tell whether a pyarrow type holds text or whole numbers, true and false among them."""
+    from pyarrow import types
+
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(text or types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind))
+
+
+def _sources(file: Path, name: str, column: Any) -> npt.NDArray[np.object_]:
+    """Return a column that says where labels come from, as text; whole numbers may be floats."""
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (_is_name(column.type) or types.is_floating(column.type)):
+        raise InputTypeError(
+            f"the column {name!r} of {file} holds {column.type} values; where labels come from "
+            "must be text or whole numbers: convert it."
+        )
+    return as_sources(column.to_pylist())

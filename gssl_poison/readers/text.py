@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
-from gssl_poison.readers.cells import Content, parse_labels
-from gssl_poison.readers.columns import check_names, shown
+from gssl_poison.readers.cells import Content, as_sources, parse_labels
+from gssl_poison.readers.columns import check_names, not_numbers
 from gssl_poison.readers.unpack import open_packed
 
 if TYPE_CHECKING:
@@ -73,15 +73,16 @@ class TextFile:
         raise InputError(f"{self.path} changed while it was read; run again.")
 
 
-def read_delimited(source: TextFile, label: str | None) -> Content:
+def read_delimited(source: TextFile, label: str | None, provenance: str | None = None) -> Content:
     """Read a CSV or TSV file: a header, then one line per point."""
     path = source.path
     try:
         header = _header(source)
         names = [name.strip() for name in header.cells]
-        label = check_names(str(path), names, label)
-        table = _parse(source, names, header.last, label)
-        X = _features(source, table, label)
+        label = check_names(str(path), names, label, provenance)
+        texts = (label,) if provenance is None else (label, provenance)
+        table = _parse(source, names, header.last, texts)
+        X = _features(source, table, texts)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
     except csv.Error as error:
@@ -90,9 +91,16 @@ def read_delimited(source: TextFile, label: str | None) -> Content:
         raise InputError(
             f"{path} cannot be read ({error}); it is damaged: write or fetch it again."
         ) from error
-    cells = table.column(label).combine_chunks().dictionary_encode()
-    y = parse_labels(cells.dictionary.to_pylist(), cells.indices.to_numpy(zero_copy_only=False))
-    return Content(X, y, tuple(name for name in names if name != label))
+    y = parse_labels(*_distinct_cells(table, label))
+    given = None if provenance is None else as_sources(*_distinct_cells(table, provenance))
+    features = tuple(name for name in names if name not in texts)
+    return Content(X, y, features, provenance=given, label=label, columns=tuple(names))
+
+
+def _distinct_cells(table: Any, name: str) -> tuple[list[str], npt.NDArray[np.intp]]:
+    """Return the different cells of a text column, and which of them stands in each row."""
+    cells = table.column(name).combine_chunks().dictionary_encode()
+    return cells.dictionary.to_pylist(), cells.indices.to_numpy(zero_copy_only=False)
 
 
 def _header(source: TextFile) -> Record:
@@ -114,13 +122,13 @@ def _header(source: TextFile) -> Record:
     return header
 
 
-def _parse(source: TextFile, names: list[str], header_lines: int, label: str) -> Any:
-    """Return a pyarrow table: the label as text, features as float64, or as text where refused."""
+def _parse(source: TextFile, names: list[str], header_lines: int, texts: tuple[str, ...]) -> Any:
+    """Return a pyarrow table: `texts` as text, features as float64, or as text where refused."""
     import pyarrow as pa
     from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, read_csv
 
     def attempt(feature: Any) -> Any:
-        types = {name: pa.string() if name == label else feature for name in names}
+        types = {name: pa.string() if name in texts else feature for name in names}
         with source.open() as stream:
             return read_csv(
                 stream,
@@ -144,16 +152,17 @@ def _parse(source: TextFile, names: list[str], header_lines: int, label: str) ->
             raise InputError(
                 f"{source.path} cannot be read as a table ({again}); correct it."
             ) from again
-    if any("\n" in cell or "\r" in cell for cell in table.column(label).unique().to_pylist()):
+    cells = (cell for name in texts for cell in table.column(name).unique().to_pylist())
+    if any("\n" in cell or "\r" in cell for cell in cells):
         # A quote that is not closed swallows the lines below it; strictly read, it is an error.
         for _ in source.records(strict=True):
             pass
     return table
 
 
-def _features(source: TextFile, table: Any, label: str) -> npt.NDArray[np.float64]:
+def _features(source: TextFile, table: Any, texts: tuple[str, ...]) -> npt.NDArray[np.float64]:
     """Return the features of a parsed table; name what is empty or not a number."""
-    names = [name for name in table.column_names if name != label]
+    names = [name for name in table.column_names if name not in texts]
     X = np.empty((table.num_rows, len(names)), dtype=np.float64)
     wrong: dict[str, int] = {}  # column -> its first row that is not a number
     empty: dict[str, int] = {}  # column -> its first row that is empty
@@ -176,11 +185,8 @@ def _features(source: TextFile, table: Any, label: str) -> npt.NDArray[np.float6
     if wrong:
         name = next(iter(wrong))
         record = source.row(wrong[name])
-        raise InputError(
-            f"{source.path} has columns that are not numbers: {shown(list(wrong), most=5)} (the "
-            f"first holds {record.cells[table.column_names.index(name)]!r} on line {record.first});"
-            " encode or drop them, or name the label column (label=, --label)."
-        )
+        cell = record.cells[table.column_names.index(name)]
+        raise not_numbers(str(source.path), list(wrong), f"{cell!r} on line {record.first}")
     if empty:
         name = min(empty, key=lambda name: empty[name])
         raise InputError(
