@@ -240,7 +240,7 @@ def effective_number(distances: Floats, gamma: float) -> Floats:
     return result
 
 
-def _solve(excess: Callable[[float], float], start: float) -> float:
+def solve_gamma(excess: Callable[[float], float], start: float) -> float:
     """Return the gamma at which a decreasing function is 0, bracketed outwards from ``start``."""
     from scipy.optimize import brentq
 
@@ -289,7 +289,7 @@ def _effective_neighbours(X: Features, labeled: Integers, unlabeled: Integers) -
     def excess(gamma: float) -> float:
         return float(np.median(effective_number(distances, gamma))) - target
 
-    gamma = _solve(excess, float(start))
+    gamma = solve_gamma(excess, float(start))
     said = f"the median unlabelled point is influenced by an effective {target:.3g} labelled points"
     if ties > 1.0:
         said += f" (its {ties:.3g} nearest are duplicates, or equally near, and count as one)"

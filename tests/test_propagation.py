@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,7 +175,11 @@ def test_apply_adjoint_and_rows_are_one_matrix(name, text, rng):
     np.testing.assert_allclose(normalized, fitted.shares(everyone) @ Y, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "text"), cases(["direct", *PROPAGATORS[4:]]))
+# Those that offer it: all but the clamped loop.
+LEAVE_ONE_OUT = ["direct", *PROPAGATORS[4:]]
+
+
+@pytest.mark.parametrize(("name", "text"), cases(LEAVE_ONE_OUT))
 def test_leave_one_out_is_that_of_a_new_fit(name, text, weights):
     graph, propagator = GRAPHS[name](), parse_propagator(text)
     W = weights(name, graph)
@@ -187,6 +192,22 @@ def test_leave_one_out_is_that_of_a_new_fit(name, text, weights):
     assert (np.diag(told) == 0.0).all()
 
 
+@pytest.mark.parametrize("labeled", [LABELED, [0, 13], [7, 1, 12, 3, 8, 10, 5]], ids=len)
+@pytest.mark.parametrize(
+    ("name", "text"), cases([*LEAVE_ONE_OUT, "direct:normalization=column-row"])
+)
+def test_leaving_out_every_label_is_as_many_refits(name, text, labeled):
+    graph, propagator = GRAPHS[name](), parse_propagator(text)
+    if isinstance(propagator, Harmonic):
+        propagator = replace(propagator, unreached="leave")
+    told = propagator.fit(graph, labeled).leave_one_out()
+    for j, point in enumerate(labeled):
+        rest = np.delete(np.arange(len(labeled)), j)
+        refitted = propagator.fit(graph, np.array(labeled)[rest])
+        np.testing.assert_allclose(told[j, rest], refitted.shares([point])[0], rtol=1e-8, atol=1e-8)
+        assert told[j, j] == 0.0
+
+
 def test_removing_a_label_is_the_formula_of_the_harmonic_solution():
     graph = RBFGraph(points(), 2.0)
     fitted = Harmonic().fit(graph, LABELED)
@@ -196,9 +217,13 @@ def test_removing_a_label_is_the_formula_of_the_harmonic_solution():
     np.testing.assert_allclose(M[:, rest] + np.outer(M[:, 0], told[0, rest]), without, rtol=1e-9)
 
 
-def test_a_loop_of_fixed_length_refuses_to_leave_a_label_out():
-    with pytest.raises(InputError, match="fit it anew"):
-        Propagation(3).fit(RBFGraph(points(), 1.0), LABELED).leave_one_out()
+@pytest.mark.parametrize("storage", ["auto", "triangle", "free"])
+@pytest.mark.parametrize("name", ["rbf", "dense", "sparse ring"])
+def test_a_loop_of_fixed_length_refuses_to_leave_a_label_out(name, storage):
+    fitted = Propagation(3, storage=storage).fit(GRAPHS[name](), LABELED)
+    for form in (fitted, fitted.stored()):
+        with pytest.raises(InputError, match="fit it anew"):
+            form.leave_one_out()
 
 
 def test_points_that_no_label_reaches_are_named_or_left():

@@ -7,6 +7,7 @@ from typing import Any
 
 from gssl_poison.attacks._common import PRESETS, SEED, Attack, check_choice
 from gssl_poison.attacks.baselines import Degree, LabelNoise, Uncertainty
+from gssl_poison.attacks.evasive import Evasive
 from gssl_poison.attacks.exact import Exact
 from gssl_poison.attacks.greedy import Coverage, Greedy, GreedyInit
 from gssl_poison.attacks.influential import MIR, Total
@@ -114,6 +115,7 @@ __all__ = [
     "Attack",
     "Coverage",
     "Degree",
+    "Evasive",
     "Exact",
     "GaussianPerturbation",
     "Greedy",

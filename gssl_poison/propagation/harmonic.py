@@ -195,7 +195,10 @@ def told_by_others(graph: Graph, labeled: Integers, states: Integers, operator: 
 def _refuse_noise(told: Floats, start: int, part: Integers, bound: float, least: float) -> None:
     """Refuse rows of which, without their own label, no more is left than the solver's error."""
     rows = np.arange(start, start + part.size)
-    others = told[rows].sum(axis=1) - told[rows, rows]
+    # Not the sum less the own part: where that is nearly 1, nothing would be left of the others.
+    others = told[rows]
+    others[np.arange(rows.size), rows] = 0.0
+    others = others.sum(axis=1)
     # Where nothing is left at all, no other label is in reach.
     noisy = (bound > _NOISE * others) & (others > 0.0) | (others < -bound) | (others < least)
     if noisy.any():
