@@ -22,6 +22,7 @@ from gssl_poison._inputs import (
     GraphName,
     Label,
     Labeled,
+    Page,
     Source,
     SourceOrNone,
     Unlabeled,
@@ -205,11 +206,16 @@ def certify_command(
             "that change. Default: the error where the data hold the true classes.",
         ),
     ] = None,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="For the joint bound of each budget; with more time it can be closer.",
+        ),
+    ] = 60.0,
     gamma: PresetGamma = None,
     graph: GraphName = "rbf",
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
-    ] = None,
+    report: Page = None,
     device: Device = "auto",
     as_json: AsJson = False,
     debug: Debug = False,
@@ -243,7 +249,7 @@ def certify_command(
                 device=device,
                 victim=victim,
             )
-            done = run_certificate(scene, truth=truth, seed=seed)
+            done = run_certificate(scene, truth=truth, seed=seed, time_limit=time_limit)
         if report is not None:
             from gssl_poison._certifying import as_page
             from gssl_poison.report import write_certificate

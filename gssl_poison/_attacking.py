@@ -24,6 +24,7 @@ from gssl_poison.metrics import predict
 from gssl_poison.problem import Poison, Problem, check_fits, count_flips
 from gssl_poison.propagation import Direct, Fitted, Propagator
 from gssl_poison.ranking import build_graph
+from gssl_poison.review.steps import hold as hold_in_memory
 
 if TYPE_CHECKING:
     from gssl_poison.datasets import Dataset
@@ -214,12 +215,7 @@ def fit(propagator: Propagator, problem: Problem, option: str) -> Fitted:
 
 def hold(fitted: Fitted) -> Fitted:
     """Keep M in memory where it fits: what reads it more than once computes it once."""
-    if isinstance(fitted.propagator, Direct):
-        return fitted
-    try:
-        return fitted.stored()
-    except InputError:
-        return fitted
+    return fitted if isinstance(fitted.propagator, Direct) else hold_in_memory(fitted)
 
 
 def run_attack(scene: Scene, *, method: str, truth: bool | None, seed: int) -> Attacked:

@@ -64,7 +64,7 @@ class Certified:
     seconds_attack: float
 
 
-def run_certificate(scene: Scene, *, truth: bool | None, seed: int) -> Certified:
+def run_certificate(scene: Scene, *, truth: bool | None, seed: int, time_limit: float) -> Certified:
     """Certify the victim, and attack it."""
     problem = scene.problem
     check_truth(truth, problem)
@@ -72,7 +72,14 @@ def run_certificate(scene: Scene, *, truth: bool | None, seed: int) -> Certified
     victim = hold(fit(scene.scored, problem, "--victim"))
     seconds_fit = time.perf_counter() - started
     flips = sorted({count for _, count in scene.budgets})
-    certificate = certify(problem, victim, budgets=tuple(flips), truth=truth, collective=True)
+    certificate = certify(
+        problem,
+        victim,
+        budgets=tuple(flips),
+        truth=truth,
+        collective=True,
+        time_limit=time_limit,
+    )
     started = time.perf_counter()
     used = certificate.used_truth and problem.truth is not None
     target = certificate.predicted

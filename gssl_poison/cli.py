@@ -1,4 +1,4 @@
-"""The command line: `gssl-poison rank | attack | certify | doctor | data | demo`."""
+"""The command line: `gssl-poison rank | attack | certify | audit | queue | apply | ...`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gssl_poison._attack_commands import attack_command, certify_command
+from gssl_poison._audit_commands import audit_command
 from gssl_poison._commands import check_outputs, command_line, errors_as_sentences
 from gssl_poison._console import (
     as_json_text,
@@ -29,12 +30,15 @@ from gssl_poison._inputs import (
     GraphName,
     Label,
     Labeled,
+    Page,
     Seed,
     Source,
+    Top,
     Unlabeled,
     read_gamma,
     read_points,
 )
+from gssl_poison._queue_commands import apply_command, queue_command
 
 if TYPE_CHECKING:
     from gssl_poison.datasets import Dataset
@@ -106,17 +110,12 @@ def rank_command(
         str,
         typer.Option(metavar="row|column-row", help="How weights become shares (direct only)."),
     ] = "row",
-    top: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Rows to print (default: 10; all with --json)."),
-    ] = None,
+    top: Top = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the whole ranking: .csv, .parquet or .json."),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
-    ] = None,
+    report: Page = None,
     device: Device = "auto",
     as_json: AsJson = False,
     debug: Debug = False,
@@ -146,6 +145,9 @@ def rank_command(
 
 app.command(name="attack")(attack_command)
 app.command(name="certify")(certify_command)
+app.command(name="audit")(audit_command)
+app.command(name="queue")(queue_command)
+app.command(name="apply")(apply_command)
 
 
 @app.command(name="doctor")

@@ -350,6 +350,22 @@ def test_a_bound_that_an_attack_exceeds_is_a_failure(monkeypatch):
     assert "the certificate is wrong" in result.stderr
 
 
+def test_certify_takes_a_time_limit(monkeypatch):
+    given = []
+    true = gp.certify
+
+    def seen(*arguments, **options):
+        given.append(options["time_limit"])
+        return true(*arguments, **options)
+
+    monkeypatch.setattr("gssl_poison._certifying.certify", seen)
+    assert run("certify", *DIGITS, "--budgets", "1", "--time-limit", "7.5").exit_code == 0
+    assert given == [7.5]
+    result = run("certify", *DIGITS, "--budgets", "1", "--time-limit", "0")
+    assert result.exit_code == 2
+    assert "time_limit=0.0" in result.output
+
+
 def test_certify_works_without_truth(points):
     found = document("certify", points, "--label", "species", "--budgets", "1,2")
     assert found["used_truth"] is False

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"attacks"}), frozenset({"defenses"}), frozenset({"certification"})),
     (frozenset({"ranking", "estimators"}),),
     (frozenset({"readers", "datasets"}),),
+    (frozenset({"review"}),),
     (frozenset({"experiments"}),),
     (frozenset({"report"}),),
     (
@@ -41,10 +42,15 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
                 "_attack_commands",
                 "_attack_console",
                 "_attacking",
+                "_audit_commands",
+                "_audit_console",
+                "_auditing",
                 "_certifying",
                 "_commands",
                 "_console",
                 "_inputs",
+                "_queue_commands",
+                "_queue_console",
                 "cli",
             }
         ),

@@ -1,4 +1,4 @@
-"""One self-contained HTML file about a ranking, or a certificate: to look at, and to read.
+"""One self-contained HTML file about a ranking, an audit or a certificate: to look at and read.
 
 The page loads nothing: style and script are inside it, images are data URIs, and its content
 security policy forbids everything else by the hashes of those two pieces. Every string that comes
@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gssl_poison.datasets.pictures import thumbnails
 from gssl_poison.exceptions import InputError
 
+from ._audit import render_audit, write_audit
 from ._certificate import CertificatePage, Level, render_certificate, write_certificate
 from ._charts import cumulative, histogram
 from ._facts import Facts, read_facts
+from ._features import feature_names, feature_values
 from ._format import count, number, plural
 from ._influence import method_in_words
 from ._map import point_map
 from ._page import render_page, write_page
-from ._thumbnails import thumbnails
 from ._words import write_words
 
 if TYPE_CHECKING:
@@ -35,14 +37,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CertificatePage",
     "Level",
+    "render_audit",
     "render_certificate",
     "render_report",
+    "write_audit",
     "write_certificate",
     "write_report",
 ]
 
 MAX_THUMBNAILS = 200
-MAX_FEATURE_COLUMNS = 6
 N_CARDS = 10
 
 
@@ -131,7 +134,7 @@ def render_report(
         total_format="%.1f" if largest >= 100 else "%.2f" if largest >= 1 else "%.3g",
         has_images=any(row.image for row in rows),
         n_thumbnails=MAX_THUMBNAILS,
-        feature_names=_feature_names(dataset),
+        feature_names=feature_names(dataset),
         has_truth=any(row.true is not None for row in rows),
         charts=(cumulative(facts), histogram(facts)),
         map=point_map(dataset, facts),
@@ -143,23 +146,11 @@ def render_report(
     )
 
 
-def _feature_names(dataset: Dataset) -> tuple[str, ...]:
-    """Name the features worth a column: a handful, and no pixels."""
-    d = int(dataset.X.shape[1])
-    if dataset.image_shape is not None or d > MAX_FEATURE_COLUMNS:
-        return ()
-    return tuple(dataset.feature_names or (f"feature {k}" for k in range(d)))
-
-
 def _rows(facts: Facts, dataset: Dataset, max_rows: int) -> list[Row]:
     """Put the first rows of the ranking together."""
     shown = facts.point[:max_rows]
     images = thumbnails(dataset, shown[:MAX_THUMBNAILS])
-    features: list[tuple[float, ...]] = [()] * shown.size
-    if _feature_names(dataset):
-        picked = dataset.X[shown]
-        dense = picked.toarray() if hasattr(picked, "toarray") else picked
-        features = [tuple(float(value) for value in row) for row in dense]
+    features = feature_values(dataset, shown)
     weight = facts.weight[: shown.size]
     longest = float(weight.max()) or 1.0
     return [

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison.datasets.pictures import thumbnails
 from gssl_poison.exceptions import InputError
 
 from ._certificate_charts import bound_chart, radius_histogram, survival
 from ._format import count, percent, plural
 from ._page import render_page, write_page
-from ._thumbnails import thumbnails
 
 if TYPE_CHECKING:
     from gssl_poison.datasets import Dataset

@@ -149,7 +149,7 @@ def read_facts(table: pd.DataFrame, dataset: Dataset) -> Facts:
     if dataset.truth is not None:
         known = [dataset.truth[row] for row in point.tolist()]
         truth = tuple(
-            None if _same(given, true) else str(true)
+            None if same_class(given, true) else str(true)
             for given, true in zip(label, known, strict=True)
         )
     return Facts(
@@ -167,7 +167,7 @@ def read_facts(table: pd.DataFrame, dataset: Dataset) -> Facts:
     )
 
 
-def _same(given: str, true: object) -> bool:
+def same_class(given: str, true: object) -> bool:
     """Compare two class names, taking 1, 1.0 and "1" for the same class."""
     if given == str(true):
         return True
