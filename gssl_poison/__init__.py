@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gssl_poison import attacks
+    from gssl_poison import attacks, defenses
     from gssl_poison.bandwidth import Bandwidth, choose_gamma
     from gssl_poison.certification import Certificate, certify
-    from gssl_poison.datasets import Dataset, list_datasets, load_dataset
+    from gssl_poison.datasets import Dataset, list_datasets, load_dataset, load_test_set
     from gssl_poison.diagnosis import Diagnosis, diagnose
-    from gssl_poison.estimators import LabelPropagation, LabelSpreading
+    from gssl_poison.estimators import LabelPropagation, LabelSanitizer, LabelSpreading
     from gssl_poison.exceptions import (
         ConvergenceWarning,
         DatasetNotFoundError,
@@ -42,7 +42,15 @@ if TYPE_CHECKING:
     )
     from gssl_poison.ranking import rank
     from gssl_poison.readers import read_input
-    from gssl_poison.report import write_report
+    from gssl_poison.report import write_audit, write_report
+    from gssl_poison.review import (
+        Audit,
+        apply_answers,
+        audit,
+        make_queue,
+        read_answers,
+        write_queue,
+    )
     from gssl_poison.sparse_graph import SparseGraph
 
 __version__ = "0.1.0"
@@ -50,6 +58,7 @@ __version__ = "0.1.0"
 # Where each public name lives. Names are imported on first use: the command line answers --help
 # without numpy, and a script that only ranks never pays for the report.
 _HOME = {
+    "Audit": "review",
     "Bandwidth": "bandwidth",
     "Certificate": "certification",
     "ConvergenceWarning": "exceptions",
@@ -66,6 +75,7 @@ _HOME = {
     "InputError": "exceptions",
     "InputTypeError": "exceptions",
     "LabelPropagation": "estimators",
+    "LabelSanitizer": "estimators",
     "LabelSpreading": "estimators",
     "NumericalError": "exceptions",
     "Poison": "problem",
@@ -75,6 +85,8 @@ _HOME = {
     "SparseGraph": "sparse_graph",
     "Spreading": "propagation",
     "UnreachedError": "exceptions",
+    "apply_answers": "review",
+    "audit": "review",
     "certify": "certification",
     "choose_gamma": "bandwidth",
     "diagnose": "diagnosis",
@@ -83,19 +95,25 @@ _HOME = {
     "knn_graph": "knn",
     "list_datasets": "datasets",
     "load_dataset": "datasets",
+    "load_test_set": "datasets",
     "major_influence_range": "influence",
+    "make_queue": "review",
     "measure_influence": "influence",
     "parse_propagator": "propagation",
     "rank": "ranking",
+    "read_answers": "review",
     "read_input": "readers",
     "total_influence": "influence",
+    "write_audit": "report",
+    "write_queue": "review",
     "write_report": "report",
 }
 
 # Sub-packages that are part of the public face: gssl_poison.attacks.Greedy.
-_PACKAGES = ("attacks",)
+_PACKAGES = ("attacks", "defenses")
 
 __all__ = [
+    "Audit",
     "Bandwidth",
     "Certificate",
     "ConvergenceWarning",
@@ -112,6 +130,7 @@ __all__ = [
     "InputError",
     "InputTypeError",
     "LabelPropagation",
+    "LabelSanitizer",
     "LabelSpreading",
     "NumericalError",
     "Poison",
@@ -121,21 +140,29 @@ __all__ = [
     "SparseGraph",
     "Spreading",
     "UnreachedError",
+    "apply_answers",
     "attacks",
+    "audit",
     "certify",
     "choose_gamma",
+    "defenses",
     "diagnose",
     "error_rate",
     "flip_errors",
     "knn_graph",
     "list_datasets",
     "load_dataset",
+    "load_test_set",
     "major_influence_range",
+    "make_queue",
     "measure_influence",
     "parse_propagator",
     "rank",
+    "read_answers",
     "read_input",
     "total_influence",
+    "write_audit",
+    "write_queue",
     "write_report",
 ]
 

@@ -1,8 +1,9 @@
-"""scikit-learn estimators: its label propagation and label spreading, right at any gamma."""
+"""scikit-learn estimators: label propagation, label spreading, and a step that mends labels."""
 
 from __future__ import annotations
 
 from gssl_poison.estimators.label_propagation import LabelPropagation
 from gssl_poison.estimators.label_spreading import LabelSpreading
+from gssl_poison.estimators.sanitized import LabelSanitizer
 
-__all__ = ["LabelPropagation", "LabelSpreading"]
+__all__ = ["LabelPropagation", "LabelSanitizer", "LabelSpreading"]
