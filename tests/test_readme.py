@@ -19,7 +19,7 @@ def test_the_python_examples_run(capsys):
     for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(example, str(README), "exec"), {})  # noqa: S102 - our own file
         printed.append(capsys.readouterr().out)
-    ranked, solved, attacked = printed
+    ranked, solved, attacked, repaired = printed
     assert "effective 3 labelled points" in ranked
     most, total = map(float, solved.split())
     assert 1 <= most <= 325
@@ -29,6 +29,11 @@ def test_the_python_examples_run(capsys):
     assert clean < 0.02
     assert poisoned > 0.4
     assert proven.startswith("[0.1138")
+    suspects, errors = repaired.splitlines()
+    assert suspects.startswith("7 ")
+    clean, poisoned, after = eval(errors)  # noqa: S307 - printed by our own file
+    assert poisoned > clean + 0.1
+    assert after < clean + 0.01
 
 
 def test_the_named_command_runs(data_dir):
@@ -38,7 +43,9 @@ def test_the_named_command_runs(data_dir):
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("name", ["docs/report.png", "docs/numerics.md", "docs/attacks.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/report.png", "docs/numerics.md", "docs/attacks.md", "docs/defenses.md"]
+)
 def test_what_it_links_to_is_there(name):
     assert name in README.read_text(encoding="utf-8")
     assert (README.parent / name).is_file()
