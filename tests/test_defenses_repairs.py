@@ -21,7 +21,7 @@ from gssl_poison.defenses import (
     make_repair,
     told,
 )
-from gssl_poison.defenses.learned import Belief
+from gssl_poison.defenses.learned import Belief, _most_probable
 from gssl_poison.exceptions import InputError, InputTypeError
 
 
@@ -249,6 +249,21 @@ def test_the_model_of_learned(n_classes):
         priority = Learned().priority(problem, prop, known)
         assert (priority[list(known)] == 0.0).all()
         assert (priority >= 0.0).all()
+
+
+def test_the_weights_settle_whatever_the_answers_are():
+    # Answers against everything that was believed: plain Newton steps swing for ever there.
+    rng = np.random.default_rng(0)
+    prior = np.array([-2.2, 1.5, 1.5, 0.25, 0.25])
+    for _ in range(300):
+        k = int(rng.integers(1, 200))
+        harm = np.arcsinh(rng.standard_cauchy(k) * rng.choice([1.0, 10.0, 100.0]))
+        F = np.column_stack([np.ones(k), rng.uniform(-1, 1, k), harm, rng.normal(size=(k, 2))])
+        wrong = rng.random(k) < rng.choice([0.0, 0.05, 0.5, 0.95, 1.0])
+        w = _most_probable(F, wrong, prior)
+        p = 1.0 / (1.0 + np.exp(-F @ w))
+        slope = F.T @ (p - wrong) + np.array([0.5, 1.0, 1.0, 1.0, 1.0]) * (w - prior)
+        assert np.abs(slope).max() < 1e-6
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])

@@ -12,7 +12,7 @@ from gssl_poison.defenses._common import Booleans, Floats, Integers, above
 from gssl_poison.defenses.checks import NO_ANSWER, Checks, Oracle, as_oracle
 from gssl_poison.defenses.neighbours import Near, harm_of, nearest
 from gssl_poison.defenses.opinions import told
-from gssl_poison.exceptions import InputError, InputTypeError
+from gssl_poison.exceptions import InputError, InputTypeError, NumericalError
 from gssl_poison.influence import measure_influence
 from gssl_poison.metrics import predict
 from gssl_poison.problem import Problem, count_flips
@@ -27,7 +27,8 @@ _FIRMNESS = (0.5, 1.0, 1.0, 1.0, 1.0)
 # Neighbours by which harm is counted, at most and as a part of the labels: among few labels ten
 # neighbours are of all classes.
 _NEIGHBOURS, _PART = 10, 20
-_STEPS = 50
+_STEPS = 200
+_STILL, _LEAST, _ROUNDING = 1e-9, 1e-12, 1e-14
 # Numbers of a block of shares: 64 MiB.
 _BLOCK = 2**23
 
@@ -340,15 +341,30 @@ def shares_of(propagator: Fitted) -> Iterator[Floats]:
 def _most_probable(features: Floats, wrong: Booleans, prior: Floats) -> Floats:
     """Return the most probable weights of the logistic model given the answers."""
     weights, firmness = prior.copy(), np.array(_FIRMNESS)
+
+    def loss(at: Floats) -> float:
+        score = features @ at
+        misfit = float((np.logaddexp(0.0, score) - wrong * score).sum())
+        return misfit + 0.5 * float((firmness * (at - prior) ** 2).sum())
+
+    now = loss(weights)
     for _ in range(_STEPS):
         p = _logistic(features @ weights)
         slope = features.T @ (p - wrong) + firmness * (weights - prior)
         curvature = features.T @ (features * (p * (1.0 - p))[:, None]) + np.diag(firmness)
         step = np.linalg.solve(curvature, slope)
-        weights = weights - step
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    return weights
+        # A whole step overshoots where the answers are the opposite of what was believed.
+        part = 1.0
+        while part > _LEAST and loss(weights - part * step) > now + _ROUNDING * (1.0 + now):
+            part *= 0.5
+        weights = weights - part * step
+        now = loss(weights)
+        if float(np.abs(part * step).max()) < _STILL:
+            return weights
+    raise NumericalError(
+        f"the weights of {wrong.size:,} answers do not settle in {_STEPS} Newton steps, "
+        f"the last of {float(np.abs(part * step).max()):.1e}; please report this with your data."
+    )
 
 
 def _logistic(score: Floats) -> Floats:
