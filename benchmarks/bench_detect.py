@@ -159,9 +159,8 @@ def finished():
     path = RESULTS / "detect.csv"
     if not path.exists():
         return []
-    stamps = {"command", "machine", "date", "version"}
     with path.open(newline="") as file:
-        return [{k: v for k, v in row.items() if k not in stamps} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
 
 
 def show(rows):

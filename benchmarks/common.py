@@ -71,7 +71,10 @@ def processor():
 
 
 def write_rows(name, rows):
-    """Write one CSV of results: every row carries command, machine, date and version."""
+    """Write one CSV of results: every row carries command, machine, date and version.
+
+    Rows of an earlier run that carry theirs keep them.
+    """
     stamp = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": processor(),
@@ -80,12 +83,13 @@ def write_rows(name, rows):
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.csv"
-    columns = list(dict.fromkeys(key for row in rows for key in row)) + list(stamp)
+    columns = [k for k in dict.fromkeys(key for row in rows for key in row) if k not in stamp]
+    columns += list(stamp)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         for row in rows:
-            writer.writerow({**{k: _short(v) for k, v in row.items()}, **stamp})
+            writer.writerow({**stamp, **{k: _short(v) for k, v in row.items()}})
     print(f"written: {path.relative_to(RESULTS.parent.parent)}")
 
 
