@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import Features, as_features, one_blas_thread, resolve_device
 from gssl_poison.bandwidth import choose_gamma
 from gssl_poison.exceptions import InputError
@@ -112,7 +113,7 @@ def rank(
     0     1      0     a    3   0.75
     1     2      4     b    1   0.25
     """
-    _check_choice("by", by, ORDERS)
+    check_choice("by", by, ORDERS)
     propagator = _propagator(influence, normalization)
     used_device, device_note = resolve_device(device)
     features = as_features(X)
@@ -208,12 +209,6 @@ def build_graph(
     if kind == "knn":
         return knn_graph(features, neighbours, gamma=bandwidth)
     return RBFGraph(features, bandwidth)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not one of the choices."""
-    if value not in choices:
-        raise InputError(f"{name}={value!r} is not known; use one of {', '.join(choices)}.")
 
 
 def _table(labels: Labels, measured: Influence, by: str) -> pd.DataFrame:

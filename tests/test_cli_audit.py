@@ -177,7 +177,7 @@ def test_json_is_one_document_that_equals_the_python_call(monkeypatch, wrong):
     rows = pd.DataFrame(found["labels"])
     table = expected.table()
     assert rows["point"].tolist() == table["point"].tolist()
-    np.testing.assert_array_equal(rows["probability"], table["probability"])
+    np.testing.assert_allclose(rows["probability"], table["probability"], rtol=1e-9)
     assert {row["point"] for row in found["labels"] if row["suspect"]} == {*FLIPPED}
     assert [row["name"] for row in found["by_class"]] == ["ant", "bee"]
     assert {row["name"]: row["labels"] for row in found["by_source"]} == {

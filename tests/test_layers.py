@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # import everything, and from inside nothing is taken from it but `__version__`.
 LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"exceptions"}),),
-    (frozenset({"_arrays", "_atomic", "labels"}),),
+    (frozenset({"_arguments", "_arrays", "_atomic", "labels"}),),
     (frozenset({"sparse"}),),
     (frozenset({"kernels", "linalg"}),),
     (frozenset({"bandwidth", "elimination"}),),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from gssl_poison.attacks._common import PRESETS, SEED, Attack, check_choice
+from gssl_poison._arguments import check_choice
+from gssl_poison.attacks._common import PRESETS, SEED, Attack
 from gssl_poison.attacks.baselines import Degree, LabelNoise, Uncertainty
 from gssl_poison.attacks.evasive import Evasive
 from gssl_poison.attacks.exact import Exact

@@ -151,15 +151,3 @@ def choose_new(task: Task, order: Integers, rule: str, seed: int = SEED) -> Inte
 
 # Numbers of a block of shares: 64 MiB, and 2 MiB that stay in a cache.
 _BLOCK, _CACHED = 2**23, 2**18
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number from ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name}={value!r} is not a whole number; give at least {least}.")
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a setting that is none of its choices."""
-    if value not in choices:
-        raise InputError(f"{name}={value!r} is not known; use one of {', '.join(choices)}.")

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.attacks._common import Task, begin, check_whole, shares_of, target_classes
+from gssl_poison._arguments import check_whole
+from gssl_poison.attacks._common import Task, begin, shares_of, target_classes
 from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.published import kernel_of
 from gssl_poison.exceptions import InputError, NumericalError

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.attacks._common import begin, check_whole, shares_of, target_classes
+from gssl_poison._arguments import check_whole
+from gssl_poison.attacks._common import begin, shares_of, target_classes
 from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.greedy import WRONG
 from gssl_poison.exceptions import InputError, InputTypeError

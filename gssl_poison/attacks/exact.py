@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from gssl_poison.attacks._common import begin, check_choice, shares_of, target_classes
+from gssl_poison._arguments import check_choice
+from gssl_poison.attacks._common import begin, shares_of, target_classes
 from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.greedy import climb
 from gssl_poison.attacks.swaps import as_poison, swap

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison._arguments import check_choice
 from gssl_poison.attacks._common import (
     NEW_LABELS,
     PRESETS,
     SEED,
     begin,
-    check_choice,
     choose_new,
     shares_of,
     target_classes,

@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from gssl_poison._arguments import check_choice, check_whole
 from gssl_poison.attacks._common import (
     NEW_LABELS,
     SEED,
     begin,
-    check_choice,
-    check_whole,
     choose_new,
 )
 from gssl_poison.influence import measure_influence

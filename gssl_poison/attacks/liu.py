@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.attacks._common import PRESETS, SEED, check_choice
+from gssl_poison._arguments import check_choice
+from gssl_poison.attacks._common import PRESETS, SEED
 from gssl_poison.attacks._relaxation import Relaxed, check_settings
 from gssl_poison.exceptions import InputError
 from gssl_poison.problem import Poison, Problem

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gssl_poison._arguments import check_whole
 from gssl_poison.attacks._common import (
     SEED,
     Attack,
     Task,
     begin,
-    check_whole,
     shares_of,
     target_classes,
 )

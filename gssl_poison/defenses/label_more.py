@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gssl_poison.defenses._arguments import check_choice, check_whole
+from gssl_poison._arguments import check_choice, check_whole
 from gssl_poison.defenses._common import Integers
 from gssl_poison.defenses.checks import NO_ANSWER, Checks, Oracle, as_oracle
 from gssl_poison.exceptions import InputError

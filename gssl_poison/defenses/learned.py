@@ -11,9 +11,9 @@ import numpy as np
 from gssl_poison.defenses._common import Booleans, Floats, Integers, above
 from gssl_poison.defenses.checks import NO_ANSWER, Checks, Oracle, as_oracle
 from gssl_poison.defenses.neighbours import Near, harm_of, nearest
-from gssl_poison.defenses.opinions import told
+from gssl_poison.defenses.opinions import strongest_other, told
 from gssl_poison.exceptions import InputError, InputTypeError, NumericalError
-from gssl_poison.influence import measure_influence
+from gssl_poison.influence import Influence, measure_influence
 from gssl_poison.metrics import predict
 from gssl_poison.problem import Problem, count_flips
 from gssl_poison.propagation import Fitted
@@ -225,11 +225,16 @@ class Belief:
 
     @classmethod
     def of(
-        cls, settings: Learned, problem: Problem, propagator: Fitted, answers: Mapping[int, int]
+        cls,
+        settings: Learned,
+        problem: Problem,
+        propagator: Fitted,
+        answers: Mapping[int, int],
+        measured: Influence | None = None,
     ) -> Belief:
-        """Weigh the labels as they were found, and take the answers in."""
+        """Weigh the labels as they were found, and take the answers in; influence may be known."""
         opinions = told(problem, propagator, settings.witness)
-        measured = measure_influence(propagator)
+        measured = measured or measure_influence(propagator)
         # Where the counts tie, as at a small gamma all of them do, the sums tell.
         by_range = np.lexsort((measured.total, measured.mir))
         belief = cls(
@@ -268,14 +273,7 @@ class Belief:
 
     def features(self) -> tuple[Floats, Integers]:
         """Return the features of every label as it was found, (l, 5), and what the others say."""
-        everyone = np.arange(self.found.size)
-        votes = self.told @ np.eye(self.n_classes)[self.codes]
-        own = votes[everyone, self.found]
-        votes[everyone, self.found] = 0.0
-        said = votes.argmax(axis=1)
-        against = votes[everyone, said] - own
-        # Where no other class has a vote, nothing is said to change the label to.
-        said = np.where(votes[everyone, said] > 0.0, said, self.found)
+        said, against = strongest_other(self.told, self.codes, self.found, self.n_classes)
         ones, size = np.ones(self.found.size), self.found.size
         n_neighbors = min(_NEIGHBOURS, max(1, size // _PART))
         harm = harm_of(self.near, self.found, self.codes, n_neighbors)
@@ -289,18 +287,12 @@ class Belief:
 
     def turned(self, shares: Iterable[Floats]) -> Integers:
         """Return how many predictions change if each label becomes what the others say, (l,)."""
-        from gssl_poison.kernels.flips import count_flips as count
+        return self.turned_of(count_turned(shares, self.codes, self.n_classes))
 
-        l = self.codes.size  # noqa: E741 - the number of labelled points, everywhere
-        _, said = self.features()
-        one_hot = np.eye(self.n_classes)[self.codes]
-        change = np.zeros((l, self.n_classes), dtype=np.int64)
-        free = np.ones(l, dtype=np.bool_)
-        for block in shares:
-            scores = block @ one_hot
-            now = predict(scores)
-            count(block, scores, self.codes, now, free, change, np.empty(len(block)))
-        turned: Integers = change[np.arange(l), said]
+    def turned_of(self, change: Integers) -> Integers:
+        """Return the same from the changes that every class would make: see `count_turned`."""
+        said, _ = strongest_other(self.told, self.codes, self.found, self.n_classes)
+        turned: Integers = change[np.arange(said.size), said]
         return np.where(said == self.codes, 0, turned)
 
     def change(self, turned: Integers) -> Floats:
@@ -336,6 +328,19 @@ def shares_of(propagator: Fitted) -> Iterator[Floats]:
     """Yield the shares of the unlabelled points, a block of rows at a time."""
     for _, block in propagator.share_blocks(max(1, _BLOCK // propagator.labeled.size)):
         yield block
+
+
+def count_turned(shares: Iterable[Floats], codes: Integers, n_classes: int) -> Integers:
+    """Return how many predictions change if each label becomes each class, (l, c): one pass."""
+    from gssl_poison.kernels.flips import count_flips as count
+
+    one_hot = np.eye(n_classes)[codes]
+    change = np.zeros((codes.size, n_classes), dtype=np.int64)
+    free = np.ones(codes.size, dtype=np.bool_)
+    for block in shares:
+        scores = block @ one_hot
+        count(block, scores, codes, predict(scores), free, change, np.empty(len(block)))
+    return change
 
 
 def _most_probable(features: Floats, wrong: Booleans, prior: Floats) -> Floats:

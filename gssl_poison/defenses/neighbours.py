@@ -8,8 +8,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from gssl_poison._arguments import check_part, check_whole
 from gssl_poison.bandwidth import squared_distances
-from gssl_poison.defenses._arguments import check_part, check_whole
 from gssl_poison.defenses._common import TIED, Booleans, Floats, Integers, above
 from gssl_poison.graph import RBFGraph
 from gssl_poison.problem import Problem, check_fits

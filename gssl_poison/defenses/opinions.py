@@ -116,6 +116,44 @@ def against(told: Floats, y: Integers, n_classes: int) -> tuple[Floats, Integers
     return contradiction, np.where(votes[everyone, said] > own, said, y)
 
 
+def strongest_other(
+    told: Floats, y: Integers, own: Integers, n_classes: int
+) -> tuple[Integers, Floats]:
+    """Return which class besides its own has most votes at each label, and its votes less own.
+
+    Parameters
+    ----------
+    told : (l, l) float64
+        See `told`.
+    y : (l,) int64
+        The classes that speak.
+    own : (l,) int64
+        The class that is left out at each label.
+    n_classes : int
+
+    Returns
+    -------
+    other : (l,) int64
+        Ties are the lowest class's; the label's own where no other label is of another class.
+    lead : (l,) float64
+        Votes of the strongest other class less those of the own, in -1..1.
+
+    Examples
+    --------
+    >>> T = np.array([[0.0, 0.9, 0.1], [0.6, 0.0, 0.4], [0.0, 0.0, 0.0]])
+    >>> y = np.array([0, 0, 1])
+    >>> strongest_other(T, y, y, 3)[0]
+    array([1, 1, 1])
+    """
+    everyone = np.arange(y.size)
+    votes = told @ np.eye(n_classes)[y]
+    mine = votes[everyone, own]
+    votes[everyone, own] = 0.0
+    other = votes.argmax(axis=1)
+    most = votes[everyone, other]
+    return np.where(most > 0.0, other, own), most - mine
+
+
 def _neighbours(problem: Problem) -> Floats:
     """Return the shares of the other labelled points under a kernel wide enough to be a jury."""
     graph = problem.graph

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gssl_poison.defenses._arguments import check_choice, check_whole
+from gssl_poison._arguments import check_choice, check_whole
 from gssl_poison.defenses._common import Floats, Integers
 from gssl_poison.defenses.checks import Checks, Oracle, check_labels
 from gssl_poison.defenses.contradiction import Contradiction, Suspicion

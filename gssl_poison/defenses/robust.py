@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from gssl_poison._arguments import check_choice, check_part, check_whole
 from gssl_poison._arrays import available_memory
 from gssl_poison.defenses._aggregate import NEVER, by_location, by_majority
-from gssl_poison.defenses._arguments import check_choice, check_part, check_whole
 from gssl_poison.defenses._common import Booleans, Floats, Integers
 from gssl_poison.defenses.opinions import against
 from gssl_poison.exceptions import InputError, InputTypeError

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from gssl_poison._arrays import as_features, resolve_device
 from gssl_poison.certification import Certificate
 from gssl_poison.defenses.distribution import SourceDominance
-from gssl_poison.defenses.learned import Belief, Learned, shares_of
-from gssl_poison.defenses.opinions import against
+from gssl_poison.defenses.learned import Belief, Learned, count_turned, shares_of
+from gssl_poison.defenses.opinions import against, strongest_other
 from gssl_poison.influence import Progress, measure_influence
 from gssl_poison.labels import split_labels
 from gssl_poison.problem import Problem, check_fits
@@ -24,11 +24,9 @@ from gssl_poison.review.groups import ClassRow, Source, class_rows, sources_of
 from gssl_poison.review.steps import (
     Clock,
     answer_codes,
-    count_changes,
     hold,
     loudest,
     prove,
-    strongest_other,
     versions,
 )
 from gssl_poison.review.words import audit_words, remarks
@@ -138,8 +136,10 @@ class Audit:
     @property
     def order(self) -> Integers:
         """Positions of all labels, the most worth checking first; (l,) int64."""
-        # The last key counts first; what still ties keeps the order of the points.
-        return np.lexsort((-self.total, -self.suspicion, -self.priority)).astype(np.int64)
+        # The last key counts first; what still ties keeps the order of the points. Twelve digits:
+        # products of matrices may differ in the last ones from run to run.
+        keys = (np.round(-key, 12) for key in (self.total, self.suspicion, self.priority))
+        return np.lexsort(tuple(keys)).astype(np.int64)
 
     def table(self) -> pd.DataFrame:
         """Return one row a labelled point, the most worth checking first.
@@ -334,22 +334,23 @@ def audit_problem(
     measured = measure_influence(prop if direct else held, progress=progress)
     clock.lap("influence")
     # What is said does not depend on the labels: once is enough.
-    belief = Belief.of(Learned(), problem, held, known)
+    belief = Belief.of(Learned(), problem, held, known, measured)
     opinions = belief.told
     contradiction, said = against(opinions, y, problem.n_classes)
-    instead = strongest_other(opinions, y, problem.n_classes)
+    instead, _ = strongest_other(opinions, y, y, problem.n_classes)
     voices, voice_shares = loudest(opinions)
     clock.lap("opinions")
     mean = float(measured.total.mean())
     relative = measured.total / mean if mean > 0.0 else np.ones(y.size)
     probability = np.where(checked, 0.0, belief.probability())
-    priority = probability * belief.change(belief.turned(shares_of(held)))
+    turned = count_turned(shares_of(held), y, problem.n_classes)
+    priority = probability * belief.change(belief.turned_of(turned))
     suspect = (probability > Learned.threshold) & ~checked
-    changes, worst = count_changes(corrected, held, instead)
+    changes = turned[np.arange(y.size), instead]
     clock.lap("changes")
     notes, proven = list[str](), None
     if certificate:
-        proven, notes = prove(corrected, held, budgets, worst, progress)
+        proven, notes = prove(corrected, held, budgets, int(turned.max()), progress)
         clock.lap("certificate")
     sources: tuple[Source, ...] = ()
     if provenance is not None:

@@ -16,7 +16,6 @@ from gssl_poison.certification import Certificate, certify
 from gssl_poison.exceptions import InputError
 from gssl_poison.influence import Progress
 from gssl_poison.labels import Labels, is_missing
-from gssl_poison.metrics import predict
 from gssl_poison.problem import Problem
 from gssl_poison.propagation import Fitted
 from gssl_poison.propagation.stored import ClampedMatrix, RowsMatrix
@@ -28,8 +27,6 @@ Integers = npt.NDArray[np.int64]
 N_VOICES = 5
 # Seconds for the collective bound of each budget; stopped earlier it is proven too.
 _PROOF_SECONDS = 10.0
-# Numbers of a block of shares: 64 MiB.
-_BLOCK = 2**23
 
 
 def answer_codes(answers: Mapping[int, Any] | None, labels: Labels) -> dict[int, int]:
@@ -73,42 +70,6 @@ def loudest(opinions: Floats, most: int = N_VOICES) -> tuple[Integers, Floats]:
         shares[:, k] = share
         rest[everyone, first] = 0.0
     return voices, shares
-
-
-def strongest_other(opinions: Floats, y: Integers, n_classes: int) -> Integers:
-    """Return the class that the other labels say of each label, its own left out, (l,).
-
-    Ties go to the lowest class. The label's own where no other label is of another class.
-
-    Examples
-    --------
-    >>> said = np.array([[0.0, 0.9, 0.1], [0.6, 0.0, 0.4], [0.0, 0.0, 0.0]])
-    >>> strongest_other(said, np.array([0, 0, 1]), 3)
-    array([1, 1, 1])
-    """
-    everyone = np.arange(y.size)
-    votes = opinions @ np.eye(n_classes)[y]
-    votes[everyone, y] = 0.0
-    strongest = votes.argmax(axis=1)
-    return np.where(votes[everyone, strongest] > 0.0, strongest, y)
-
-
-def count_changes(problem: Problem, prop: Fitted, instead: Integers) -> tuple[Integers, int]:
-    """Return how many predictions change where a label becomes another class, (l,).
-
-    And the most that change where any label becomes any class.
-    """
-    from gssl_poison.kernels.flips import count_flips
-
-    y, l = np.array(problem.y), problem.y.size  # noqa: E741 - the number of labelled points
-    one_hot = np.eye(problem.n_classes)[y]
-    change = np.zeros((l, problem.n_classes), dtype=np.int64)
-    free = np.ones(l, dtype=np.bool_)
-    for _, block in prop.share_blocks(max(1, _BLOCK // l)):
-        scores = block @ one_hot
-        count_flips(block, scores, y, predict(scores), free, change, np.empty(len(block)))
-    changed: Integers = change[np.arange(l), instead]
-    return changed, int(change.max())
 
 
 def prove(

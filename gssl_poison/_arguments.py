@@ -1,4 +1,4 @@
-"""The settings of detectors and repairs, checked where they are given."""
+"""Settings, checked where they are given."""
 
 from __future__ import annotations
 
