@@ -6,7 +6,6 @@ The points, the budgets and the fitted victim are those of `gssl-poison certify`
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,9 @@ from gssl_poison.datasets import drawn_rows
 from gssl_poison.exceptions import InputError, UnreachedError
 from gssl_poison.experiments import Preset, preset_of
 from gssl_poison.labels import Labels, is_missing, split_labels
-from gssl_poison.metrics import predict
+from gssl_poison.metrics import predictions_after
 from gssl_poison.problem import Poison, Problem, check_fits, count_flips
-from gssl_poison.propagation import Direct, Fitted, Propagator
+from gssl_poison.propagation import Direct, Fitted, Predicted, Propagator
 from gssl_poison.ranking import build_graph
 from gssl_poison.review.steps import hold as hold_in_memory
 
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from gssl_poison.datasets import Dataset
 
 Integers = npt.NDArray[np.int64]
-
-# Scores that are computed together: 256 MiB.
-_SCORES = 2**25
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Scene:
 
     @property
     def scored(self) -> Propagator:
-        """What predicts: under the preset "replication" a loop goes one step further."""
+        """What predicts: under the preset "replication" a loop goes one product further."""
         return self.preset.scored(self.victim)
 
     @property
@@ -245,7 +241,8 @@ def run_attack(scene: Scene, *, method: str, truth: bool | None, seed: int) -> A
         runs[flips] = (
             runs[counts[0]].first(flips) if nested else attack.attack(problem, surrogate, flips)
         )
-    clean, *predicted = predictions_after(victim, problem, [None, *runs.values()])
+    labelings = [problem.y, *(poison.apply(problem.y) for poison in runs.values())]
+    clean, *predicted = predictions_after(victim, problem.n_classes, labelings)
     outcomes = {
         flips: (error_of(codes, problem), float((codes != clean).mean()))
         for flips, codes in zip(runs, predicted, strict=True)
@@ -280,23 +277,6 @@ def _notes(runs: dict[int, Poison]) -> tuple[str, ...]:
     )
 
 
-def predictions_after(
-    victim: Fitted, problem: Problem, poisons: Sequence[Poison | None]
-) -> list[Integers]:
-    """Return the predicted classes (u,) after each poison, many of them from one product with M."""
-    one_hot, c = np.eye(problem.n_classes), problem.n_classes
-    together = max(1, _SCORES // (problem.graph.n_points * c))
-    predicted: list[Integers] = []
-    for start in range(0, len(poisons), together):
-        some = poisons[start : start + together]
-        labels = [problem.y if poison is None else poison.apply(problem.y) for poison in some]
-        scores = victim.apply(np.hstack([one_hot[codes] for codes in labels]), normalized=True)
-        # Normalised as one row, every labelling has its equal part of the sum.
-        scores = scores[victim.unlabeled] * len(some)
-        predicted += [predict(scores[:, k * c : (k + 1) * c]) for k in range(len(some))]
-    return predicted
-
-
 def error_of(predicted: Integers, problem: Problem) -> float | None:
     """Return the part of the unlabelled points predicted wrongly, where the truth is known."""
     if problem.truth is None:
@@ -307,14 +287,21 @@ def error_of(predicted: Integers, problem: Problem) -> float | None:
 def name_of(propagator: Propagator) -> str:
     """Return a propagator as the command line writes it, with the settings that are not defaults.
 
+    What is predicted from another one has the other's name behind its own; no option takes it, as
+    it is how the preset "replication" scores a victim.
+
     Examples
     --------
-    >>> from gssl_poison.propagation import Propagation
+    >>> from gssl_poison.propagation import Predicted, Propagation, Spreading
     >>> name_of(Propagation(10))
     'propagation:n_iter=10'
+    >>> name_of(Predicted(Spreading(alpha=0.3, n_iter=5)))
+    'predicted:spreading:alpha=0.3,n_iter=5'
     """
     from dataclasses import MISSING, fields
 
+    if isinstance(propagator, Predicted):
+        return f"predicted:{name_of(propagator.inner)}"
     parts = [
         f"{field.name}={getattr(propagator, field.name)}"
         for field in fields(propagator)

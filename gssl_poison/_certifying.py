@@ -18,10 +18,10 @@ from gssl_poison._attacking import (
     fit,
     hold,
     name_of,
-    predictions_after,
 )
 from gssl_poison.attacks import make_attack
 from gssl_poison.certification import Certificate, certify
+from gssl_poison.metrics import predictions_after
 
 if TYPE_CHECKING:
     from gssl_poison.report import CertificatePage
@@ -96,7 +96,8 @@ def run_certificate(scene: Scene, *, truth: bool | None, seed: int, time_limit: 
         every = range(1, flips[-1] + 1) if small else flips
         poisons += [other.attack(problem, victim, k) for k in every]
     harm = np.zeros(flips[-1] + 1)
-    for poison, codes in zip(poisons, predictions_after(victim, problem, poisons), strict=True):
+    predicted = predictions_after(victim, problem.n_classes, [p.apply(problem.y) for p in poisons])
+    for poison, codes in zip(poisons, predicted, strict=True):
         harm[len(poison)] = max(harm[len(poison)], float((codes != target).mean()))
     # Who may change k labels may change fewer.
     harm = np.maximum.accumulate(harm)

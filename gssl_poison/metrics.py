@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,8 @@ Integers = npt.NDArray[np.int64]
 
 # Rows of M looked at together: 64 MiB.
 _BLOCK = 2**23
+# Scores that are computed together: 256 MiB.
+_SCORES = 2**25
 
 
 def flip_errors(prop: Fitted, codes: npt.ArrayLike, truth: npt.ArrayLike, n_classes: int) -> Floats:
@@ -120,6 +124,47 @@ def predictions(prop: Fitted, problem: Problem, poison: Poison | None = None) ->
     codes = problem.y if poison is None else poison.apply(problem.y)
     scores = prop.apply(np.eye(problem.n_classes)[codes], normalized=True)
     return predict(scores[prop.unlabeled])
+
+
+def predictions_after(
+    prop: Fitted, n_classes: int, labelings: Sequence[Integers]
+) -> list[Integers]:
+    """Return the predicted class codes (u,) after each of some labellings, from few products.
+
+    Parameters
+    ----------
+    prop : Fitted
+    n_classes : int
+    labelings : sequence of (l,) int64
+        Class codes of the labelled points, in the order of ``prop.labeled``.
+
+    Returns
+    -------
+    list of (u,) int64
+
+    Notes
+    -----
+    Many labellings are one product with M, ``n_classes`` columns each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gssl_poison import Direct, RBFGraph
+    >>> graph = RBFGraph(np.array([[0.0], [0.4], [1.0], [3.0]]), gamma=1.0)
+    >>> prop = Direct().fit(graph, np.array([0, 3]))
+    >>> predictions_after(prop, 2, [np.array([0, 1]), np.array([1, 0])])
+    [array([0, 0]), array([1, 1])]
+    """
+    one_hot, c = np.eye(n_classes), n_classes
+    together = max(1, _SCORES // (prop.graph.n_points * c))
+    predicted: list[Integers] = []
+    for start in range(0, len(labelings), together):
+        some = labelings[start : start + together]
+        scores = prop.apply(np.hstack([one_hot[codes] for codes in some]), normalized=True)
+        # Normalised as one row, every labelling has its equal part of the sum.
+        scores = scores[prop.unlabeled] * len(some)
+        predicted += [predict(scores[:, k * c : (k + 1) * c]) for k in range(len(some))]
+    return predicted
 
 
 def error_rate(prop: Fitted, problem: Problem, poison: Poison | None = None) -> float:

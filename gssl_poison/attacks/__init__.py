@@ -13,6 +13,7 @@ from gssl_poison.attacks.exact import Exact
 from gssl_poison.attacks.greedy import Coverage, Greedy, GreedyInit
 from gssl_poison.attacks.influential import MIR, Total
 from gssl_poison.attacks.liu import Probabilistic, ProbabilisticSoft, Threshold, ThresholdSoft
+from gssl_poison.attacks.published import Published
 from gssl_poison.attacks.regression import (
     REGRESSION_ATTACKS,
     GaussianPerturbation,
@@ -126,6 +127,7 @@ __all__ = [
     "Probabilistic",
     "ProbabilisticSoft",
     "ProjectedAscent",
+    "Published",
     "RegressionProblem",
     "Smoothed",
     "SparsePerturbation",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison.attacks.published import Published, published_kernel
 from gssl_poison.exceptions import InputError
 from gssl_poison.metrics import predictions
 from gssl_poison.problem import Poison, Problem, check_fits, count_flips
@@ -18,6 +19,8 @@ from gssl_poison.propagation import Fitted
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
+# What an attack reads: a propagator's M, or, where it replicates published code, its K.
+Surrogate: TypeAlias = Fitted | Published
 
 NEW_LABELS = ("damage", "random")
 PRESETS = ("corrected", "replication")
@@ -36,7 +39,7 @@ class Attack(Protocol):
     surrogate: ClassVar[str]
     nested: ClassVar[bool]
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip."""
 
 
@@ -45,9 +48,14 @@ class Task:
     """The checked inputs of an attack."""
 
     problem: Problem
-    surrogate: Fitted
+    surrogate: Surrogate
     n_flips: int
     started: float
+
+    @property
+    def fitted(self) -> Fitted:
+        """The surrogate of an attack that reads an M."""
+        return fitted_of(self.surrogate, "what reads an M")
 
     def poison(
         self,
@@ -78,10 +86,15 @@ class Task:
         )
 
 
-def begin(problem: Problem, surrogate: Fitted, budget: float) -> Task:
-    """Check the inputs of an attack."""
+def begin(
+    problem: Problem, surrogate: Surrogate, budget: float, *, preset: str = "corrected"
+) -> Task:
+    """Check the inputs of an attack; only the preset "replication" reads a published K."""
     started = time.perf_counter()
-    check_fits(problem, surrogate, "surrogate")
+    if preset == "replication" and isinstance(surrogate, Published):
+        surrogate.check_fits(problem, "surrogate")
+    else:
+        check_fits(problem, fitted_of(surrogate, "this attack as it is set"), "surrogate")
     if problem.n_classes < 2:
         raise InputError(
             f"all {problem.y.size} labels are of class {problem.classes[0]!r}, and there is no "
@@ -90,13 +103,24 @@ def begin(problem: Problem, surrogate: Fitted, budget: float) -> Task:
     return Task(problem, surrogate, count_flips(budget, problem.y.size), started)
 
 
-def target_classes(problem: Problem, surrogate: Fitted, truth: bool, who: str) -> Integers:
+def fitted_of(surrogate: Surrogate, who: str) -> Fitted:
+    """Return the surrogate, unless it is a published K, which has no predictions of its own."""
+    if isinstance(surrogate, Published):
+        raise InputError(
+            f"{who} needs a fitted propagator, and the surrogate is the published K, which "
+            "the attacks of Liu et al. read with preset='replication', the truth and two classes; "
+            "give Harmonic().fit(problem.graph, problem.labeled), or another one."
+        )
+    return surrogate
+
+
+def target_classes(problem: Problem, surrogate: Surrogate, truth: bool, who: str) -> Integers:
     """Return the classes (u,) that an attack wants the unlabelled points not to have.
 
     The true ones, or for an attacker who does not know them what the clean labels predict.
     """
     if not truth:
-        return predictions(surrogate, problem)
+        return predictions(fitted_of(surrogate, f"{who} with truth=False"), problem)
     if problem.truth is None:
         raise InputError(
             f"{who} with truth=True needs the true classes of the unlabelled points; give "
@@ -117,6 +141,18 @@ def shares_of(surrogate: Fitted) -> Floats:
     return M
 
 
+def kernel_of(
+    preset: str, problem: Problem, surrogate: Surrogate
+) -> tuple[Floats, tuple[str, ...]]:
+    """Return what a preset reads, (u, l): the surrogate's shares or the published K, with notes."""
+    if preset != "replication":
+        return shares_of(fitted_of(surrogate, f"preset={preset!r}")), ()
+    if isinstance(surrogate, Published):
+        return surrogate.K, (surrogate.note,)
+    K, note = published_kernel(problem.graph, problem.labeled)
+    return K, (note,)
+
+
 def choose_new(task: Task, order: Integers, rule: str, seed: int = SEED) -> Integers:
     """Return the new classes of labels that are flipped in a given order.
 
@@ -131,10 +167,10 @@ def choose_new(task: Task, order: Integers, rule: str, seed: int = SEED) -> Inte
         return (old + np.random.default_rng(seed).integers(1, c, chosen.size)) % c
     from gssl_poison.kernels.flips import count_flips as count
 
-    target = predictions(task.surrogate, problem)
+    target = predictions(task.fitted, problem)
     one_hot = np.eye(c)[problem.y]
     columns, scores = np.empty((chosen.size, target.size)), np.empty((target.size, c))
-    for part, block in task.surrogate.share_blocks(max(1, _BLOCK // problem.y.size)):
+    for part, block in task.fitted.share_blocks(max(1, _BLOCK // problem.y.size)):
         columns[:, part] = block[:, chosen].T
         scores[part] = block @ one_hot
     free, room = np.ones(1, dtype=np.bool_), np.empty(target.size)

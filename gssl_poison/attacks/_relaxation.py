@@ -14,14 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arguments import check_whole
-from gssl_poison.attacks._common import Task, begin, shares_of, target_classes
+from gssl_poison.attacks._common import (
+    Surrogate,
+    Task,
+    begin,
+    fitted_of,
+    kernel_of,
+    shares_of,
+    target_classes,
+)
 from gssl_poison.attacks._search import Search
-from gssl_poison.attacks.published import kernel_of
 from gssl_poison.exceptions import InputError, NumericalError
 from gssl_poison.labels import TIE
 from gssl_poison.metrics import predict
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -69,7 +75,7 @@ class Relaxed:
     notes: tuple[str, ...]
 
     @classmethod
-    def start(cls, attack: Any, problem: Problem, surrogate: Fitted, budget: float) -> Relaxed:
+    def start(cls, attack: Any, problem: Problem, surrogate: Surrogate, budget: float) -> Relaxed:
         """Check the inputs of an attack, find its targets, its K and the new classes.
 
         Notes
@@ -79,7 +85,7 @@ class Relaxed:
         ``y_j d_j`` with y in {-1, 1}. A wrong prediction differs in two columns, so each of more
         columns counts half.
         """
-        task = begin(problem, surrogate, budget)
+        task = begin(problem, surrogate, budget, preset=attack.preset)
         c, y = problem.n_classes, problem.y
         target = target_classes(problem, surrogate, attack.truth, type(attack).__name__)
         published = attack.preset == "replication"
@@ -88,7 +94,8 @@ class Relaxed:
         if c == 2:
             new = 1 - y
         else:
-            sound = shares_of(surrogate) if published else K
+            who = f"{type(attack).__name__} with {c} classes"
+            sound = shares_of(fitted_of(surrogate, who)) if published else K
             new = Search.start(sound, y, target, c).gains().argmax(axis=1)
         one = np.eye(c)
         used = slice(1, 2) if c == 2 else slice(0, c)

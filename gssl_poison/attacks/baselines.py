@@ -12,13 +12,13 @@ from gssl_poison._arguments import check_choice, check_whole
 from gssl_poison.attacks._common import (
     NEW_LABELS,
     SEED,
+    Surrogate,
     begin,
     choose_new,
 )
 from gssl_poison.exceptions import InputError
 from gssl_poison.graph import DenseGraph, RBFGraph
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ class LabelNoise:
                 f"from_class and to_class are both {self.to_class}; a flip needs two classes."
             )
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: labels flipped."""
         task = begin(problem, surrogate, budget)
         c = problem.n_classes
@@ -128,7 +128,7 @@ class Degree:
         check_whole("random_state", self.random_state, 0)
         check_choice("labels", self.labels, NEW_LABELS)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: logarithm of the smallest degree."""
         task = begin(problem, surrogate, budget)
         degree = log_degrees(problem.graph, problem.labeled)
@@ -177,10 +177,10 @@ class Uncertainty:
         check_whole("random_state", self.random_state, 0)
         check_choice("labels", self.labels, NEW_LABELS)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: one less the margin."""
         task = begin(problem, surrogate, budget)
-        scores = np.sort(surrogate.leave_one_out() @ np.eye(problem.n_classes)[problem.y], axis=1)
+        scores = np.sort(task.fitted.leave_one_out() @ np.eye(problem.n_classes)[problem.y], axis=1)
         margin = scores[:, -1] - scores[:, -2]
         order = np.argsort(margin, kind="stable")[: task.n_flips]
         new = choose_new(task, order, self.labels, self.random_state)

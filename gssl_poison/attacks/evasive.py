@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arguments import check_whole
-from gssl_poison.attacks._common import begin, shares_of, target_classes
+from gssl_poison.attacks._common import Surrogate, begin, shares_of, target_classes
 from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.greedy import WRONG
 from gssl_poison.exceptions import InputError, InputTypeError
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -70,11 +69,11 @@ class Evasive:
             )
         check_whole("n_watched", self.n_watched, 0)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         task = begin(problem, surrogate, budget)
         target = target_classes(problem, surrogate, self.truth, "Evasive")
-        search = Search.start(shares_of(surrogate), problem.y, target, problem.n_classes)
+        search = Search.start(shares_of(task.fitted), problem.y, target, problem.n_classes)
         total = search.M.sum(axis=0)
         order: list[int] = []
         wrong: list[int] = []

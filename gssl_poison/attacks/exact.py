@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from gssl_poison._arguments import check_choice
-from gssl_poison.attacks._common import begin, shares_of, target_classes
+from gssl_poison.attacks._common import Surrogate, begin, shares_of, target_classes
 from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.greedy import climb
 from gssl_poison.attacks.swaps import as_poison, swap
 from gssl_poison.exceptions import InputError
 from gssl_poison.flip_program import fits_program, most_wrong
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Exact:
             raise InputError(f"time_limit={self.time_limit} is not positive; give seconds.")
         check_choice("method", self.method, ("auto", "milp"))
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points.
 
         Raises
@@ -74,14 +73,14 @@ class Exact:
             The problem is too large for an integer program.
         """
         task = begin(problem, surrogate, budget)
-        u, l, c = surrogate.unlabeled.size, problem.y.size, problem.n_classes  # noqa: E741
+        u, l, c = task.fitted.unlabeled.size, problem.y.size, problem.n_classes  # noqa: E741
         if not fits_program(u, l, c, task.n_flips):
             raise InputError(
                 f"{u:,} points, {l:,} labels and {c} classes are too many for Exact, which tries "
                 "all sets of flips, if cleverly; use Swaps(), and certify() for what none exceeds."
             )
         target = target_classes(problem, surrogate, self.truth, "Exact")
-        M = shares_of(surrogate)
+        M = shares_of(task.fitted)
         found = most_wrong(
             M,
             problem.y,

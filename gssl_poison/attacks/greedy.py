@@ -14,15 +14,15 @@ from gssl_poison.attacks._common import (
     NEW_LABELS,
     PRESETS,
     SEED,
+    Surrogate,
     begin,
     choose_new,
+    kernel_of,
     shares_of,
     target_classes,
 )
 from gssl_poison.attacks._search import Search
-from gssl_poison.attacks.published import kernel_of
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 Floats = npt.NDArray[np.float64]
 _NEVER = np.iinfo(np.int64).min
@@ -79,7 +79,7 @@ class Greedy:
         """Refuse an unknown preset."""
         check_choice("preset", self.preset, PRESETS)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         return _climb_to(self, problem, surrogate, budget, None)
 
@@ -124,7 +124,7 @@ class GreedyInit:
         """Refuse an unknown preset."""
         check_choice("preset", self.preset, PRESETS)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         return _climb_to(self, problem, surrogate, budget, best_pair)
 
@@ -167,13 +167,13 @@ class Coverage:
         """Refuse an unknown rule."""
         check_choice("labels", self.labels, NEW_LABELS)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: points whose majority is flipped."""
         task = begin(problem, surrogate, budget)
         # Labels of one class, and a flip moves a share to the other: a row is lost when more than
         # half of it has moved, which is the greedy attack on two classes.
         nobody = np.zeros_like(problem.y)
-        M = shares_of(surrogate)
+        M = shares_of(task.fitted)
         search = Search.start(M, nobody, np.zeros(len(M), dtype=np.int64), 2)
         order, covered = climb(search, task.n_flips)
         new = choose_new(task, np.array(order), self.labels, self.random_state)
@@ -183,12 +183,12 @@ class Coverage:
 def _climb_to(
     attack: Greedy | GreedyInit,
     problem: Problem,
-    surrogate: Fitted,
+    surrogate: Surrogate,
     budget: float,
     opening: Callable[[Search], list[tuple[int, int]]] | None,
 ) -> Poison:
     """Make the opening flips, then the greedy ones."""
-    task = begin(problem, surrogate, budget)
+    task = begin(problem, surrogate, budget, preset=attack.preset)
     target = target_classes(problem, surrogate, attack.truth, type(attack).__name__)
     published = attack.preset == "replication"
     M, notes = kernel_of(attack.preset, problem, surrogate)

@@ -11,12 +11,12 @@ from gssl_poison._arguments import check_choice, check_whole
 from gssl_poison.attacks._common import (
     NEW_LABELS,
     SEED,
+    Surrogate,
     begin,
     choose_new,
 )
 from gssl_poison.influence import measure_influence
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class MIR:
         check_choice("labels", self.labels, NEW_LABELS)
         check_choice("ties", self.ties, ("total", "position"))
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip.
 
         Parameters
         ----------
         problem : Problem
         surrogate : Fitted
-            The propagator whose M is read.
+            The propagator whose M is read; in a replication of Liu et al. also a `Published` K.
         budget : int or float
             Labels, or a part of them between 0 and 1.
 
@@ -84,7 +84,7 @@ class MIR:
             Objective: unlabelled points whose major influence is flipped.
         """
         task = begin(problem, surrogate, budget)
-        measured = measure_influence(surrogate)
+        measured = measure_influence(task.fitted)
         second = -measured.total if self.ties == "total" else np.zeros_like(measured.total)
         order = np.lexsort((second, -measured.mir))[: task.n_flips]
         new = choose_new(task, order, self.labels, self.random_state)
@@ -129,10 +129,10 @@ class Total:
         check_whole("random_state", self.random_state, 0)
         check_choice("labels", self.labels, NEW_LABELS)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: sum of the flipped shares."""
         task = begin(problem, surrogate, budget)
-        total = measure_influence(surrogate).total
+        total = measure_influence(task.fitted).total
         order = np.argsort(-total, kind="stable")[: task.n_flips]
         new = choose_new(task, order, self.labels, self.random_state)
         return task.poison(self, order, new, np.cumsum(total[order]), "sum of the flipped shares")

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arguments import check_choice
-from gssl_poison.attacks._common import PRESETS, SEED
+from gssl_poison.attacks._common import PRESETS, SEED, Surrogate
 from gssl_poison.attacks._relaxation import Relaxed, check_settings
 from gssl_poison.exceptions import InputError
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,7 +79,7 @@ class Threshold:
         check_choice("preset", self.preset, PRESETS)
         check_settings(self, ("step",))
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         published = self.preset == "replication"
         if published and problem.n_classes > 2:
@@ -157,7 +156,7 @@ class ThresholdSoft:
         check_choice("preset", self.preset, PRESETS)
         check_settings(self, ("step", "sharpness"))
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         relaxed = Relaxed.start(self, problem, surrogate, budget)
         d = np.ones(problem.y.size)
@@ -229,7 +228,7 @@ class Probabilistic:
         check_choice("preset", self.preset, PRESETS)
         check_settings(self, ("step", "temperature"))
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         relaxed = Relaxed.start(self, problem, surrogate, budget)
         l = problem.y.size  # noqa: E741
@@ -297,7 +296,7 @@ class ProbabilisticSoft:
         check_choice("preset", self.preset, PRESETS)
         check_settings(self, ("step", "temperature", "sharpness"))
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         relaxed = Relaxed.start(self, problem, surrogate, budget)
         l = problem.y.size  # noqa: E741

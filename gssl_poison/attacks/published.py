@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arrays import available_memory
-from gssl_poison.attacks._common import shares_of
+from gssl_poison._arrays import available_memory, one_blas_thread
 from gssl_poison.exceptions import InputError, NumericalError
 from gssl_poison.graph import RBFGraph, other_rows
 from gssl_poison.problem import Problem
-from gssl_poison.propagation import Fitted
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]
@@ -18,16 +19,84 @@ Integers = npt.NDArray[np.int64]
 
 # Numbers of the rows of S that are made together: 64 MiB.
 _BLOCK = 2**23
-# Row sums are 1 in exact arithmetic; what a sound inverse leaves of that is far below this.
-_VOID = 1e-6
+# Row sums are 1 in exact arithmetic. What a sound inverse leaves of that is far below the first;
+# beyond the second it says little of who influences whom.
+_SOUND, _VOID = 1e-6, 0.05
 
 
-def kernel_of(preset: str, problem: Problem, surrogate: Fitted) -> tuple[Floats, tuple[str, ...]]:
-    """Return what a preset reads, (u, l): the surrogate's shares or the published K, with notes."""
-    if preset == "replication":
+@dataclass(frozen=True, eq=False)
+class Published:
+    """The K of the published attacks, formed once for all of them: a surrogate of replications.
+
+    Attributes
+    ----------
+    K : (u, l) float64
+        See `published_kernel`.
+    note : str
+        What its row sums span.
+    graph : RBFGraph
+    labeled : (l,) int64
+        Row numbers, in the order of the columns.
+
+    Notes
+    -----
+    `Greedy`, `GreedyInit`, `Threshold`, `ThresholdSoft`, `Probabilistic` and `ProbabilisticSoft`
+    with ``preset="replication"`` take it in place of a fitted propagator, of which they form the
+    same K themselves, each anew; ``seconds`` of a `Poison` then holds no part of that. What goes by
+    a propagator's predictions refuses K: ``truth=False``, and all but the greedy ones where there
+    are more than two classes.
+
+    Examples
+    --------
+    >>> from gssl_poison.attacks import Greedy
+    >>> graph = RBFGraph(np.array([[0.0], [0.1], [0.2], [1.0], [5.0], [5.1]]), gamma=1.0)
+    >>> problem = Problem(graph, labeled=[0, 4], y=[0, 1], truth=[0, 0, 0, 0, 1, 1])
+    >>> Greedy(preset="replication").attack(problem, Published.of(problem), budget=1).order
+    array([0])
+    """
+
+    K: Floats = field(repr=False)
+    note: str
+    graph: Graph = field(repr=False)
+    labeled: Integers = field(repr=False)
+
+    @classmethod
+    def of(cls, problem: Problem) -> Published:
+        """Form the K of a problem; only its graph and its labelled points matter.
+
+        Raises
+        ------
+        InputError, NumericalError
+            See `published_kernel`.
+        """
         K, note = published_kernel(problem.graph, problem.labeled)
-        return K, (note,)
-    return shares_of(surrogate), ()
+        return cls(K, note, problem.graph, problem.labeled)
+
+    def check_fits(self, problem: Problem, name: str) -> None:
+        """Refuse a problem with another graph or other labelled points."""
+        what = None
+        if not _same_graph(self.graph, problem.graph):
+            what = "another graph"
+        elif not np.array_equal(self.labeled, problem.labeled):
+            same = np.array_equal(np.sort(self.labeled), np.sort(problem.labeled))
+            what = "the same labelled points in another order" if same else "other labelled points"
+        if what is not None:
+            raise InputError(
+                f"the {name} is the published K of {self.labeled.size:,} labelled of "
+                f"{self.graph.n_points:,} points, and the problem has {what}; form it with "
+                "Published.of(problem)."
+            )
+
+
+def _same_graph(one: Graph, other: Graph) -> bool:
+    """Tell whether two graphs have the same K: as one object, or by gamma and features."""
+    if one is other:
+        return True
+    if not (isinstance(one, RBFGraph) and isinstance(other, RBFGraph)):
+        return False
+    if (one.gamma, one.X.shape, one.is_sparse) != (other.gamma, other.X.shape, other.is_sparse):
+        return False
+    return not (one.X != other.X).nnz if one.is_sparse else np.array_equal(one.X, other.X)
 
 
 def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
@@ -44,7 +113,7 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
     K : (u, l) float64
         Rows in ascending order of the unlabelled points, columns in the order of ``labeled``.
     note : str
-        What its row sums span, which must be 1, and whether K is therefore numerically void.
+        What its row sums span, which must be 1, and whether K is therefore inexact or void.
 
     Raises
     ------
@@ -60,6 +129,10 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
     rounding of 1 + sum in place of the sum, and its inverse is a number with nothing behind it.
     `Harmonic` has the same K without that subtraction. ``2 u^3 + 2 u^2 l`` operations and memory of
     three (u, u) matrices.
+
+    Where K is void its rounding errors are all there is to it, and they depend on the order of the
+    operations. BLAS and LAPACK run on one thread here, so that K is the same for any number of
+    them; another BLAS, or a processor for which it chooses other kernels, may still give another K.
 
     References
     ----------
@@ -83,9 +156,9 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
         )
     unlabeled = other_rows(labeled, graph.n_points)
     _refuse_beyond_memory(unlabeled.size, labeled.size)
-    matrix, S_UL = _laplacian(graph, unlabeled, labeled)
     # Overflow and NaN are what happens here to the published code; the note and the check say so.
-    with np.errstate(all="ignore"):
+    with one_blas_thread(), np.errstate(all="ignore"):
+        matrix, S_UL = _laplacian(graph, unlabeled, labeled)
         try:
             K: Floats = np.linalg.inv(matrix) @ S_UL
         except np.linalg.LinAlgError as error:
@@ -104,26 +177,31 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
     note = (
         f"K as published: its row sums, which must be 1, span {sums.min():.4g} to {sums.max():.4g}"
     )
+    off = float(np.abs(sums - 1.0).max())
     # Written so that NaN, the sum of two overflows, is void as well.
-    if not np.abs(sums - 1.0).max() <= _VOID:
+    if not off <= _VOID:
         note += (
             ": it is numerically void (D - S with self-loops cancels in float64), and what is "
             "chosen by it says nothing about the method"
         )
+    elif off > _SOUND:
+        note += ": it is inexact by as much (D - S with self-loops cancels in float64)"
     return K, note
 
 
 def _laplacian(graph: RBFGraph, unlabeled: Integers, labeled: Integers) -> tuple[Floats, Floats]:
     """Return ``D_UU - S_UU`` and ``S_UL``, self-loops in both D and S."""
+    from sklearn.metrics.pairwise import rbf_kernel
+
     matrix = np.empty((unlabeled.size, unlabeled.size))
     S_UL = np.empty((unlabeled.size, labeled.size))
     step = max(1, _BLOCK // graph.n_points)
-    everyone = np.arange(graph.n_points, dtype=np.int64)
+    X: Any = graph.X.astype(np.float64)
     for start in range(0, unlabeled.size, step):
         rows = unlabeled[start : start + step]
         part = slice(start, start + rows.size)
-        S = graph.weights(rows, everyone)
-        # By direct differences a point is at distance 0 of itself; by products, nearly so.
+        # By products, as the published code has it: a point is then nearly at distance 0 of itself.
+        S = rbf_kernel(X[rows], X, gamma=graph.gamma)
         S[np.arange(rows.size), rows] = 1.0
         S_UL[part] = S[:, labeled]
         np.negative(S[:, unlabeled], out=matrix[part])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison.attacks._common import fitted_of
 from gssl_poison.attacks._sphere import Certificate
 from gssl_poison.exceptions import InputError, InputTypeError
 from gssl_poison.problem import Problem, check_fits
@@ -253,7 +254,7 @@ class Quadratic:
     ) -> Quadratic:
         """Check the inputs of an attack, and read its surrogate."""
         started = time.perf_counter()
-        check_fits(problem.points, surrogate, "surrogate")
+        check_fits(problem.points, fitted_of(surrogate, who), "surrogate")
         length = check_radius(radius)
         if truth and problem.truth is None:
             raise InputError(

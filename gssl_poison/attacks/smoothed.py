@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.attacks._common import begin, shares_of, target_classes
+from gssl_poison.attacks._common import Surrogate, begin, shares_of, target_classes
 from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.greedy import climb
 from gssl_poison.attacks.swaps import as_poison, swap
 from gssl_poison.exceptions import InputError
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,11 +69,11 @@ class Smoothed:
                 "influence; give some, such as (0.2, 0.5, 2.0)."
             )
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         task = begin(problem, surrogate, budget)
         target = target_classes(problem, surrogate, self.truth, "Smoothed")
-        clean = Search.start(shares_of(surrogate), problem.y, target, problem.n_classes)
+        clean = Search.start(shares_of(task.fitted), problem.y, target, problem.n_classes)
         best = clean.copy()
         climb(best, task.n_flips)
         swap(best)

@@ -11,6 +11,7 @@ from gssl_poison._arguments import check_whole
 from gssl_poison.attacks._common import (
     SEED,
     Attack,
+    Surrogate,
     Task,
     begin,
     shares_of,
@@ -20,7 +21,6 @@ from gssl_poison.attacks._search import Search
 from gssl_poison.attacks.greedy import WRONG, Greedy, climb
 from gssl_poison.exceptions import InputError
 from gssl_poison.problem import Poison, Problem
-from gssl_poison.propagation import Fitted
 
 # Flips taken back by a kick, at most.
 _KICK = 6
@@ -80,11 +80,11 @@ class Swaps:
         check_whole("n_kicks", self.n_kicks, 0)
         check_whole("random_state", self.random_state, 0)
 
-    def attack(self, problem: Problem, surrogate: Fitted, budget: float) -> Poison:
+    def attack(self, problem: Problem, surrogate: Surrogate, budget: float) -> Poison:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         task = begin(problem, surrogate, budget)
         target = target_classes(problem, surrogate, self.truth, "Swaps")
-        stored = surrogate.stored()
+        stored = task.fitted.stored()
         first = self.start.attack(problem, stored, budget)
         search = Search.start(shares_of(stored), problem.y, target, problem.n_classes)
         for j, new in zip(first.order.tolist(), first.new.tolist(), strict=True):

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from gssl_poison.exceptions import InputError
-from gssl_poison.propagation import Propagation, Propagator, parse_propagator
+from gssl_poison.propagation import (
+    Predicted,
+    Propagation,
+    Propagator,
+    Spreading,
+    parse_propagator,
+)
 
 # The published code's gammas, by data set. `rcv1` is LIBSVM's rcv1.binary, never a stand-in for it.
 _GAMMAS = MappingProxyType({"mnist-1-7": 5.0, "cifar10-cat-ship": 0.1, "rcv1": 20.0})
@@ -25,8 +31,8 @@ class Preset:
     n_iter : int
         Iterations of a `Propagation` that names none.
     extra_steps : int
-        Iterations that scoring adds to those of a `Propagation`: the published code scores with
-        scikit-learn's ``.score(X_U)``, whose ``predict`` propagates once more.
+        Products that scoring adds to those of a loop: the published code scores with
+        scikit-learn's ``.score(X_U)``, whose ``predict`` multiplies once more; see `scored`.
     gammas : mapping of str to float
         Kernel coefficients by the name of the data set.
     """
@@ -75,13 +81,27 @@ class Preset:
     def scored(self, victim: Propagator) -> Propagator:
         """Return the propagator whose predictions are the victim's score.
 
+        Notes
+        -----
+        scikit-learn's ``predict`` multiplies the fitted scores by the kernel once more. After
+        `Propagation` that is one more iteration, but for the labelled points, which are not scored.
+        `Spreading` iterates on another matrix, so that its loop is scored as `Predicted`. `Direct`,
+        `Harmonic` and the limit of `Spreading` are no loops of the published code, and are scored
+        as they are.
+
         Examples
         --------
         >>> preset_of("replication").scored(Propagation(10))
         Propagation(n_iter=11, storage='auto')
+        >>> type(preset_of("replication").scored(Spreading(n_iter=10))).__name__
+        'Predicted'
         """
-        if isinstance(victim, Propagation) and self.extra_steps:
+        if not self.extra_steps:
+            return victim
+        if isinstance(victim, Propagation):
             return replace(victim, n_iter=victim.n_iter + self.extra_steps)
+        if isinstance(victim, Spreading) and victim.n_iter is not None:
+            return Predicted(victim)
         return victim
 
 

@@ -10,10 +10,12 @@ from gssl_poison.propagation.direct import NORMALIZATIONS, Direct
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.harmonic import Harmonic
 from gssl_poison.propagation.loop import Propagation
+from gssl_poison.propagation.predicted import Predicted
 from gssl_poison.propagation.spreading import Spreading
+from gssl_poison.propagation.walks import shared_weights
 from gssl_poison.sparse_graph import Graph
 
-Propagator: TypeAlias = Direct | Propagation | Harmonic | Spreading
+Propagator: TypeAlias = Direct | Propagation | Harmonic | Spreading | Predicted
 
 # What each name takes on the command line and in configs, and how its text is read.
 _SETTINGS: dict[str, tuple[Any, dict[str, Callable[[str], Any]]]] = {
@@ -83,8 +85,10 @@ __all__ = [
     "Fitted",
     "Graph",
     "Harmonic",
+    "Predicted",
     "Propagation",
     "Propagator",
     "Spreading",
     "parse_propagator",
+    "shared_weights",
 ]

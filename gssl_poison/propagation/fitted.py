@@ -50,11 +50,11 @@ class Operator(Protocol):
 class Fitted:
     """A propagator fitted to a graph and its labelled points: ``F = M Y``.
 
-    Made by ``fit`` of `Direct`, `Propagation`, `Harmonic` or `Spreading`.
+    Made by ``fit`` of `Direct`, `Propagation`, `Harmonic`, `Spreading` or `Predicted`.
 
     Attributes
     ----------
-    propagator : Direct, Propagation, Harmonic or Spreading
+    propagator : Direct, Propagation, Harmonic, Spreading or Predicted
         The settings.
     graph : RBFGraph, DenseGraph or SparseGraph
     labeled, unlabeled : (l,), (u,) int64
@@ -258,7 +258,8 @@ class Fitted:
         Raises
         ------
         InputError
-            A loop of fixed length that clamps its labels has no such formula.
+            A loop of fixed length that clamps its labels has no such formula, nor has what is
+            predicted from scores that a label has moved.
 
         Notes
         -----
@@ -267,8 +268,11 @@ class Fitted:
         Spreading, which clamps nothing: the other columns of its own row.
         """
         if self.without_own is None:
+            why = "its length is fixed"
+            if not self.clamped:
+                why = "it predicts from the scores of all points, which the label has moved"
             raise InputError(
-                f"{self.propagator} has no formula for leaving a label out: its length is fixed; "
+                f"{self.propagator} has no formula for leaving a label out: {why}; "
                 "fit it anew without the point, or use Harmonic, Spreading or Direct."
             )
         told = self.without_own()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -91,8 +94,60 @@ def times(A: Any, F: Floats) -> Floats:
     return multiply(A.tocsr(), F)
 
 
+# By graph, purpose and storage. The graph stands beside its walk: while it is held, no other object
+# can have its id.
+_Known = dict[tuple[int, str, str], tuple[Graph, Walk]]
+_SHARED: ContextVar[_Known | None] = ContextVar("gssl_poison_shared_weights", default=None)
+
+
+@contextmanager
+def shared_weights() -> Iterator[None]:
+    """Build the weights of a graph once for all that is fitted to it inside the block.
+
+    Notes
+    -----
+    `Propagation` and `Spreading` build the weights of an `RBFGraph` or a `DenseGraph` whenever they
+    are fitted, unless a fit before them in the same block had the same graph (the same object: an
+    equal one is another), multiplied by the same kind of weights and held them in the same way.
+    Results do not depend on it. Weights are held until the block ends, those of a block around it
+    until that one does, and by what was fitted for as long as it lives. Threads and processes that
+    are started inside share nothing with the block.
+
+    Examples
+    --------
+    >>> from gssl_poison.propagation import Propagation
+    >>> graph = RBFGraph(np.array([[0.0], [1.0], [3.0]]), gamma=1.0)
+    >>> with shared_weights():
+    ...     first, second = (Propagation(n).fit(graph, [0]) for n in (10, 11))
+    >>> first.operator.walk is second.operator.walk
+    True
+    """
+    around = _SHARED.get()
+    token = _SHARED.set({} if around is None else dict(around))
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
+def _once(graph: Graph, purpose: str, storage: str, build: Callable[[], Walk]) -> Walk:
+    """Return the walk that the block around has for a graph, or a new one."""
+    known = _SHARED.get()
+    if known is None:
+        return build()
+    key = (id(graph), purpose, storage)
+    if key not in known:
+        known[key] = (graph, build())
+    return known[key][1]
+
+
 def walk_of(graph: RBFGraph | DenseGraph, storage: str = "auto") -> Walk:
-    """Return the random walk on a graph, self-loops included."""
+    """Return the random walk on a graph, self-loops included; see `shared_weights`."""
+    return _once(graph, "propagation", storage, lambda: _new_walk(graph, storage))
+
+
+def _new_walk(graph: RBFGraph | DenseGraph, storage: str) -> Walk:
+    """Build the random walk on a graph."""
     if isinstance(graph, RBFGraph):
         from gssl_poison.kernels.tiles import rbf_operator
 
@@ -123,8 +178,14 @@ def _walk_on(weights: Any, inverse_degree: Floats) -> Any:
 def similarity_of(graph: Graph, storage: str = "auto") -> Walk:
     """Return ``S_ij = w_ij / sqrt(c_i c_j)`` without self-loops, ``c`` the sums of its columns.
 
-    A point that nobody listens to has no column to divide by, and is divided by 1.
+    A point that nobody listens to has no column to divide by, and is divided by 1. See
+    `shared_weights`.
     """
+    return _once(graph, "spreading", storage, lambda: _new_similarity(graph, storage))
+
+
+def _new_similarity(graph: Graph, storage: str) -> Walk:
+    """Build the normalised similarity of a graph."""
     if isinstance(graph, RBFGraph):
         from gssl_poison.kernels.tiles import rbf_operator
 
