@@ -21,7 +21,15 @@ from typer.testing import CliRunner
 
 from gssl_poison import Problem, RBFGraph, datasets
 from gssl_poison.cli import app
-from gssl_poison.datasets import dataset_names, files, hide_labels, list_datasets, load_dataset
+from gssl_poison.datasets import (
+    dataset_names,
+    files,
+    hide_labels,
+    list_datasets,
+    load_dataset,
+    load_test_set,
+    train_and_test,
+)
 from gssl_poison.exceptions import DatasetNotFoundError, InputError, InputTypeError
 
 # name -> n, d, and how many points of each class the sources state
@@ -44,6 +52,8 @@ ON_DISK: dict[str, tuple[int, int, dict[Any, int]]] = {
 }
 # name -> n, d, and the mean label: these have real numbers for labels, and no classes
 REAL: dict[str, tuple[int, int, float]] = {"cadata": (20_640, 8, 2.06855816909)}
+# Not among the data at hand: test_datasets_rcv1.py has its tests.
+ELSEWHERE = {"rcv1"}
 
 
 @pytest.fixture
@@ -51,6 +61,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let both data folders be empty; return the parent of the cache folder."""
     monkeypatch.delenv("GSSL_POISON_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit-learn"))
     return tmp_path / "cache"
 
 
@@ -84,7 +95,7 @@ def test_bundled_sets(name: str, nowhere: Path) -> None:
 
 
 def test_every_set_has_its_counts_checked() -> None:
-    assert {row.name for row in list_datasets()} == {*BUNDLED, *ON_DISK, *REAL}
+    assert {row.name for row in list_datasets()} == {*BUNDLED, *ON_DISK, *REAL, *ELSEWHERE}
     assert dataset_names() == tuple(row.name for row in list_datasets())
 
 
@@ -377,6 +388,69 @@ def test_a_damaged_file_is_refused(nowhere: Path) -> None:
     np.savez(path, y=np.zeros(3))
     with pytest.raises(InputError, match=r"no array 'format', only 'y'"):
         load_dataset("a9a")
+
+
+# --- training and testing
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_fifth_row_is_for_testing(name: str, nowhere: Path) -> None:
+    whole = load_dataset(name)
+    n = len(whole.y)
+    train, test = train_and_test(name)
+    fifth = np.arange(4, n, 5)
+    assert whole.truth is not None
+    assert train.truth is not None
+    assert test.truth is not None
+    np.testing.assert_array_equal(test.X, whole.X[fifth])
+    np.testing.assert_array_equal(test.truth, whole.truth[fifth])
+    np.testing.assert_array_equal(train.X, np.delete(whole.X, fifth, axis=0))
+    np.testing.assert_array_equal(train.truth, np.delete(whole.truth, fifth))
+    for part, words in ((train, "without every fifth row (4, 9, ...)"), (test, "only, not for")):
+        assert part.source.startswith(whole.source)
+        assert words in part.source
+        assert (part.name, part.image_shape) == (name, whole.image_shape)
+        assert part.feature_names == whole.feature_names
+        np.testing.assert_array_equal(part.y, part.truth)
+        assert not np.shares_memory(part.y, part.truth)
+        assert not np.shares_memory(part.X, whole.X)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-1-7"])
+def test_no_point_is_in_both_parts_and_classes_keep_their_balance(name: str) -> None:
+    train, test = train_and_test(name)
+    rows = [{row.tobytes() for row in np.asarray(part.X)} for part in (train, test)]
+    assert rows[0].isdisjoint(rows[1])
+    assert sum(map(len, rows)) == len(load_dataset(name).y)  # no image is there twice
+    for value, count in BUNDLED[name][2].items():
+        assert abs(int((test.y == value).sum()) - count / 5) <= 0.02 * len(load_dataset(name).y)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["mnist-1-7", "reuters-corporate"])
+def test_official_parts_are_kept(name: str, data_dir: Path) -> None:
+    train, test = train_and_test(name)
+    for part, alone in ((train, load_dataset(name)), (test, load_test_set(name))):
+        assert part.source == alone.source == str(next(data_dir.glob(Path(part.source).name)))
+        difference = part.X != alone.X
+        assert (difference.nnz if sparse.issparse(difference) else difference.sum()) == 0
+        np.testing.assert_array_equal(part.truth, alone.truth)
+    assert test.X.shape[0] == {"mnist-1-7": 2163, "reuters-corporate": 3151}[name]
+
+
+@pytest.mark.data
+def test_sparse_points_and_real_values_are_divided_too(data_dir: Path) -> None:
+    whole = load_dataset("rcv1-vw-sample")
+    train, test = train_and_test("rcv1-vw-sample")
+    assert isinstance(test.X, sparse.csr_array)
+    assert (train.X.shape, test.X.shape) == ((1398, 47_152), (349, 47_152))
+    assert (whole.X[4::5] != test.X).nnz == 0
+    assert train_and_test("cadata")[1].truth.tolist() == load_dataset("cadata").truth[4::5].tolist()
+
+
+def test_an_unknown_name_has_no_parts() -> None:
+    with pytest.raises(InputError, match="there is no data set 'mnist-17'"):
+        train_and_test("mnist-17")
 
 
 def test_rows_are_frozen() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.datasets.files import cache_folder, data_folders, find_file, not_found
-from gssl_poison.datasets.registry import SPECS, Content, InFile, Spec, check_content
-from gssl_poison.exceptions import InputError, InputTypeError
+from gssl_poison.datasets.hiding import count_labeled, drawn_rows, hide_labels
+from gssl_poison.datasets.registry import SPECS
+from gssl_poison.datasets.spec import Content, InFile, InParts, Spec, check_content
+from gssl_poison.exceptions import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,11 @@ __all__ = [
     "list_datasets",
     "load_dataset",
     "load_test_set",
+    "train_and_test",
 ]
+
+# Of a data set without points kept for testing, one row in so many is.
+EVERY = 5
 
 
 class Origin(NamedTuple):
@@ -160,6 +165,8 @@ def list_datasets() -> list[DatasetInfo]:
         if isinstance(spec.source, InFile):
             path = find_file(spec.source.file)
             found = str(path) if path else None
+        elif isinstance(spec.source, InParts):
+            found = spec.source.find()
         rows.append(
             DatasetInfo(
                 spec.name,
@@ -207,8 +214,10 @@ def load_dataset(name: str, *, labeled: float | None = None, seed: int = 2020) -
     -----
     Files are looked for in the folder named by the environment variable ``GSSL_POISON_DATA``, then
     in the user's cache folder. MNIST is downloaded to the latter from OpenML (``mnist_784``: the
-    first 60,000 of its 70,000 rows are the training images in canonical order), once. Sets of two
-    image classes hold all rows of the first class, then all of the second, each in file order.
+    first 60,000 of its 70,000 rows are the training images in canonical order), once. LIBSVM's
+    ``rcv1`` is read from its svmlight files there, else from scikit-learn's ``fetch_rcv1``, which
+    keeps it in scikit-learn's own data home; its vectors have length 1 already. Sets of two image
+    classes hold all rows of the first class, then all of the second, each in file order.
 
     Examples
     --------
@@ -218,7 +227,7 @@ def load_dataset(name: str, *, labeled: float | None = None, seed: int = 2020) -
     """
     spec = _spec(name)
     if labeled is not None:
-        _count_labeled(labeled, spec.n, seed)  # before the file is read: it may be large
+        count_labeled(labeled, spec.n, seed)  # before the file is read: it may be large
     content, source = _read(spec)
     check_content(spec, content, source, spec.n)
     truth = content.truth
@@ -264,112 +273,55 @@ def load_test_set(name: str) -> Dataset:
     return Dataset(name, content.X, truth.copy(), truth, names, shape, source)
 
 
-def hide_labels(y: npt.ArrayLike, labeled: float, seed: int = 2020) -> npt.NDArray[np.object_]:
-    """Hide the labels of all but a random part of the points.
+def train_and_test(name: str) -> tuple[Dataset, Dataset]:
+    """Load the points of a named data set for training and for testing, with all their labels.
 
     Parameters
     ----------
-    y : (n,) array-like
-        The labels; not changed.
-    labeled : float or int
-        A float p between 0 and 1 keeps ``int(p * n)`` labels, an int that many.
-    seed : int, 0 <= seed < 2**32
-        Seed of the choice.
+    name : str
+        One of the names in `list_datasets`.
 
     Returns
     -------
-    (n,) ndarray of object
-        The labels kept, as Python values, and None elsewhere.
+    train, test : Dataset
+        The two parts the set comes in. Where it has one only, rows 4, 9, 14, ... are for testing
+        and the others for training, in their order; ``source`` says so.
 
     Raises
     ------
     InputError
-        Not at least one label is kept and one hidden, or `seed` is out of range.
-    InputTypeError
-        `labeled` or `seed` is not a number.
+        The name is not known, or a file is not what its name says.
+    DatasetNotFoundError
+        A file is not in the data folders and cannot be downloaded.
 
     Notes
     -----
-    The first entries of ``numpy.random.RandomState(seed).permutation(n)`` keep their label, the
-    choice of the paper's published code: a larger part contains every smaller one.
+    Sets that list one class after the other keep their balance: every fifth row of each is taken.
 
     Examples
     --------
-    >>> hide_labels([1, 1, 7, 7, 7], 2).tolist()
-    [None, 1, None, 7, None]
+    >>> train, test = train_and_test("digits-1-7")
+    >>> train.X.shape, test.X.shape
+    ((289, 64), (72, 64))
     """
-    values = y if isinstance(y, np.ndarray) else np.asarray(y, dtype=object)
-    if values.ndim != 1:
-        raise InputError(f"y has shape {values.shape}; pass one label per row (n,).")
-    keep = drawn_rows(values.size, labeled, seed)
-    hidden = np.full(values.size, None, dtype=object)
-    for row, value in zip(keep.tolist(), values[keep].tolist(), strict=True):
-        hidden[row] = value
-    return hidden
+    whole = load_dataset(name)
+    if _spec(name).n_test:
+        return whole, load_test_set(name)
+    tested = np.zeros(whole.X.shape[0], dtype=np.bool_)
+    tested[EVERY - 1 :: EVERY] = True
+    rows = f"every fifth row ({EVERY - 1}, {2 * EVERY - 1}, ...)"
+    return (
+        _some_rows(whole, ~tested, f"without {rows}, which is for testing"),
+        _some_rows(whole, tested, f"{rows} only, not for training"),
+    )
 
 
-def drawn_rows(n: int, labeled: float, seed: int = 2020) -> npt.NDArray[np.int64]:
-    """Return the rows whose labels `hide_labels` keeps, in the order in which they were drawn.
-
-    Parameters
-    ----------
-    n : int
-        Number of points.
-    labeled : float or int
-        Part of the points, or number of points.
-    seed : int, 0 <= seed < 2**32
-
-    Returns
-    -------
-    (count,) int64
-        ``numpy.random.RandomState(seed).permutation(n)[:count]``. The published code lists labelled
-        points in this order, and breaks ties by it.
-
-    Raises
-    ------
-    InputError, InputTypeError
-        As `hide_labels`.
-
-    Examples
-    --------
-    >>> drawn_rows(5, 2).tolist()
-    [3, 1]
-    """
-    count = _count_labeled(labeled, n, seed)
-    # The legacy generator on purpose: its stream is the one behind the paper's tables.
-    return np.random.RandomState(int(seed)).permutation(n)[:count].astype(np.int64)
-
-
-def _count_labeled(labeled: object, n: int, seed: object) -> int:
-    """Return how many of n points keep their label."""
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise InputTypeError(f"seed={seed!r} is not a whole number; pass an int such as 2020.")
-    if not 0 <= int(seed) < 2**32:
-        raise InputError(f"seed={seed} is out of range; it must lie in 0..{2**32 - 1}.")
-    if isinstance(labeled, bool) or not isinstance(labeled, numbers.Real):
-        raise InputTypeError(
-            f"labeled={labeled!r} is not a number; pass a part such as 0.05, or a count such as 50."
-        )
-    if isinstance(labeled, numbers.Integral):
-        if not 1 <= int(labeled) < n:
-            raise InputError(
-                f"labeled={labeled} is out of range; as a count of {n:,} points it must lie in "
-                f"1..{n - 1}, so that some are labelled and some are not."
-            )
-        return int(labeled)
-    part = float(labeled)
-    if not 0 < part < 1:
-        raise InputError(
-            f"labeled={labeled} is out of range; as a part it must lie between 0 and 1, such as "
-            "0.05; a count is a whole number without a point."
-        )
-    count = int(part * n)
-    if count == 0:
-        raise InputError(
-            f"labeled={labeled} of {n:,} points is less than one point; "
-            f"pass at least {1 / n:.2g}, or a count."
-        )
-    return count
+def _some_rows(data: Dataset, kept: npt.NDArray[np.bool_], which: str) -> Dataset:
+    """Return some points of a wholly labelled data set."""
+    rows = np.flatnonzero(kept)
+    truth = None if data.truth is None else data.truth[rows]
+    source = f"{data.source}; {which}"
+    return replace(data, X=data.X[rows], y=data.y[rows], truth=truth, source=source)
 
 
 def _spec(name: str) -> Spec:
@@ -386,6 +338,8 @@ def _spec(name: str) -> Spec:
 def _read(spec: Spec, **part: str) -> tuple[Content, str]:
     """Read a data set from where it lies, downloading it first where that is possible."""
     source = spec.source
+    if isinstance(source, InParts):
+        return source.read(spec, **part)
     if not isinstance(source, InFile):
         import sklearn
 

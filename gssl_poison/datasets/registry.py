@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.datasets.files import CSR_ARRAYS, as_csr, download_mnist, read_npz
-from gssl_poison.exceptions import InputError
+from gssl_poison.datasets.rcv1 import NEGATIVE, POSITIVE, find_rcv1, read_rcv1
+from gssl_poison.datasets.spec import Content, InFile, InParts, Spec
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from scipy.sparse import csr_array
-
-
-class Content(NamedTuple):
-    """What a loader reads: features, true classes, and what the features mean."""
-
-    X: npt.NDArray[Any] | csr_array
-    truth: npt.NDArray[Any]
-    feature_names: tuple[str, ...] | None = None
-    image_shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class InFile:
-    """A data set that lies in a file of that name, and for some the function that downloads it.
-
-    ``load`` takes the path and, where there are points kept for testing, ``part="test"``.
-    """
-
-    file: str
-    load: Callable[..., Content]
-    download: Callable[[str, str, str], Path] | None = None
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One named data set; `source` is its file, or what reads it from scikit-learn.
-
-    Without `classes` its labels are real numbers; `n_test` counts the points kept for testing.
-    """
-
-    name: str
-    n: int
-    d: int
-    classes: tuple[str | int, ...]
-    kind: Literal["images", "sparse", "table"]
-    description: str
-    how_to_get: str
-    source: InFile | Callable[[], Content]
-    n_test: int = 0
 
 
 def _image_pixels(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -158,6 +116,11 @@ _REUTERS = (
 _MONEYFX = (
     "write binary/reuters of https://github.com/X-DataInitiative/tick-datasets as "
     "scipy.sparse.save_npz does (CSR float32), with arrays y (+1, -1) and is_test added"
+)
+_RCV1 = (
+    "put LIBSVM's rcv1_train.binary.bz2 and rcv1_test.binary.bz2 "
+    "(https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/binary.html) in a data folder, or "
+    "run once with a network: scikit-learn's fetch_rcv1 downloads about 656 MB"
 )
 _VW = (
     "write the rcv1_small files of https://github.com/VowpalWabbit/vowpal_wabbit (folder test) as "
@@ -282,6 +245,18 @@ SPECS: dict[str, Spec] = {
             n_test=16_281,
         ),
         Spec(
+            "rcv1",
+            20_242,
+            47_236,
+            (POSITIVE, NEGATIVE),
+            "sparse",
+            "LIBSVM's rcv1.binary: RCV1 news, CCAT or ECAT against GCAT or MCAT, log TF-IDF of "
+            "length 1, training part",
+            _RCV1,
+            InParts(find_rcv1, read_rcv1),
+            n_test=677_399,
+        ),
+        Spec(
             "rcv1-vw-sample",
             1747,
             47_152,
@@ -335,29 +310,3 @@ SPECS: dict[str, Spec] = {
         ),
     )
 }
-
-
-def check_content(spec: Spec, content: Content, source: str, n: int) -> None:
-    """Refuse a file whose part of n points is not that of the data set its name says."""
-    if not spec.classes:
-        _check_real(spec, content, source)
-        return
-    classes = set(content.truth.tolist())
-    if content.X.shape != (n, spec.d) or classes != set(spec.classes):
-        raise InputError(
-            f"{source} gives {content.X.shape[0]:,} x {content.X.shape[-1]:,} values and "
-            f"{len(classes)} classes where data set {spec.name!r} has {n:,} x {spec.d:,} and "
-            f"{len(spec.classes)}; replace the file: {spec.how_to_get}."
-        )
-
-
-def _check_real(spec: Spec, content: Content, source: str) -> None:
-    """Refuse a file whose labels are not one finite number a point."""
-    truth = content.truth
-    right = truth.shape == (spec.n,) and truth.dtype.kind == "f" and bool(np.isfinite(truth).all())
-    if content.X.shape != (spec.n, spec.d) or not right:
-        raise InputError(
-            f"{source} gives values of shape {content.X.shape} and labels of shape {truth.shape} "
-            f"and type {truth.dtype} where data set {spec.name!r} has {spec.n:,} x {spec.d:,} and "
-            f"one finite number a point; replace the file: {spec.how_to_get}."
-        )
