@@ -13,12 +13,11 @@ settings were chosen on seed 2020. Finished cells are kept: run again to go on.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from dataclasses import replace
 
 import numpy as np
-from common import RESULTS, write_rows
+from common import read_rows, write_rows
 
 import gssl_poison as gp
 from gssl_poison.attacks import Evasive, LabelNoise, make_attack
@@ -212,15 +211,6 @@ def part(clean, before, after):
     return round((before - after) / (before - clean), 4) if before > clean else ""
 
 
-def finished(name):
-    """Return the rows of earlier runs."""
-    path = RESULTS / f"repair-{name}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def by_case(rows, column):
     """Return the values of a column by (data, labelled part, victim, attack) and method."""
     found = {}
@@ -277,7 +267,7 @@ def main():
     parser.add_argument("--show", action="store_true", help="print what is measured already")
     options = parser.parse_args()
     name = options.dataset
-    rows = finished(name)
+    rows = read_rows(f"repair-{name}")
     if options.show:
         show(rows)
         return

@@ -93,6 +93,15 @@ def write_rows(name, rows):
     print(f"written: {path.relative_to(RESULTS.parent.parent)}")
 
 
+def read_rows(name):
+    """Return the rows of an earlier run as texts, stamps and all; none where there is no file."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _short(value):
     """Four significant digits are what a timing is good for."""
     return f"{value:.4g}" if isinstance(value, float) else value

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gssl_poison import attacks, defenses
+    from gssl_poison import attacks, defenses, experiments
     from gssl_poison.bandwidth import Bandwidth, choose_gamma
     from gssl_poison.certification import Certificate, certify
     from gssl_poison.datasets import Dataset, list_datasets, load_dataset, load_test_set
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from gssl_poison.ranking import rank
     from gssl_poison.readers import read_input
-    from gssl_poison.report import write_audit, write_report
+    from gssl_poison.report import write_audit, write_report, write_reproduction
     from gssl_poison.review import (
         Audit,
         apply_answers,
@@ -107,10 +107,11 @@ _HOME = {
     "write_audit": "report",
     "write_queue": "review",
     "write_report": "report",
+    "write_reproduction": "report",
 }
 
 # Sub-packages that are part of the public face: gssl_poison.attacks.Greedy.
-_PACKAGES = ("attacks", "defenses")
+_PACKAGES = ("attacks", "defenses", "experiments")
 
 __all__ = [
     "Audit",
@@ -148,6 +149,7 @@ __all__ = [
     "defenses",
     "diagnose",
     "error_rate",
+    "experiments",
     "flip_errors",
     "knn_graph",
     "list_datasets",
@@ -164,6 +166,7 @@ __all__ = [
     "write_audit",
     "write_queue",
     "write_report",
+    "write_reproduction",
 ]
 
 

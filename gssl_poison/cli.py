@@ -39,6 +39,7 @@ from gssl_poison._inputs import (
     read_points,
 )
 from gssl_poison._queue_commands import apply_command, queue_command
+from gssl_poison._reproduce_commands import reproduce_command
 
 if TYPE_CHECKING:
     from gssl_poison.datasets import Dataset
@@ -148,6 +149,7 @@ app.command(name="certify")(certify_command)
 app.command(name="audit")(audit_command)
 app.command(name="queue")(queue_command)
 app.command(name="apply")(apply_command)
+app.command(name="reproduce")(reproduce_command)
 
 
 @app.command(name="doctor")

@@ -51,6 +51,8 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
                 "_inputs",
                 "_queue_commands",
                 "_queue_console",
+                "_reproduce_commands",
+                "_reproduce_console",
                 "cli",
             }
         ),

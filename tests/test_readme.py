@@ -44,7 +44,14 @@ def test_the_named_command_runs(data_dir):
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/report.png", "docs/numerics.md", "docs/attacks.md", "docs/defenses.md"]
+    "name",
+    [
+        "docs/report.png",
+        "docs/numerics.md",
+        "docs/attacks.md",
+        "docs/defenses.md",
+        "docs/reproduction.md",
+    ],
 )
 def test_what_it_links_to_is_there(name):
     assert name in README.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One self-contained HTML file about a ranking, an audit or a certificate: to look at and read.
+"""One self-contained HTML file about a ranking, an audit, a certificate or the experiments.
 
 The page loads nothing: style and script are inside it, images are data URIs, and its content
 security policy forbids everything else by the hashes of those two pieces. Every string that comes
@@ -27,6 +27,7 @@ from ._format import count, number, plural
 from ._influence import method_in_words
 from ._map import point_map
 from ._page import render_page, write_page
+from ._reproduction import write_reproduction
 from ._words import write_words
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "write_audit",
     "write_certificate",
     "write_report",
+    "write_reproduction",
 ]
 
 MAX_THUMBNAILS = 200

@@ -1,0 +1,79 @@
+"""RQ1 to RQ4 as `gssl-poison reproduce` runs them, kept as results of this repository.
+
+    GSSL_POISON_DATA=... python benchmarks/reproduce.py all --preset replication --out DIR
+
+Takes the arguments of `gssl-poison reproduce`, runs it, and writes the rows of each preset that the
+folder holds to benchmarks/results/reproduction-PRESET.csv, and the wall-clock seconds of what this
+run measured to reproduction-seconds.csv. A run that was stopped goes on; its seconds are then those
+of the part.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pandas as pd
+from common import read_rows, write_rows
+
+from gssl_poison.cli import app
+
+# What is the same in all rows, or says nothing to a reader.
+LEFT_OUT = ("key", "data", "finished", "machine")
+
+
+def main():
+    arguments = ["reproduce", *sys.argv[1:], "--json"]
+    printed = io.StringIO()
+    started = time.perf_counter()
+    with redirect_stdout(printed):
+        status = app(arguments, standalone_mode=False)
+    seconds = time.perf_counter() - started
+    if status:
+        sys.exit(status)
+    done = json.loads(printed.getvalue())
+    table = pd.read_parquet(Path(done["folder"]) / "results.parquet")
+    for preset, rows in table.groupby("preset"):
+        name = f"reproduction-{preset}"
+        earlier = {_cell(row): row for row in read_rows(name)}
+        kept = []
+        for record in rows.to_dict(orient="records"):
+            row = {k: _text(v) for k, v in record.items() if k not in LEFT_OUT}
+            before = earlier.get(_cell(row))
+            # What was measured then keeps its command and date.
+            same = before is not None and all(before[k] == v for k, v in row.items() if k in before)
+            kept.append(before if same else row)
+        write_rows(name, kept)
+    if done["measured"]:
+        stages = {**done["seconds"], "whole command": seconds}
+        write_rows(
+            "reproduction-seconds",
+            [
+                *read_rows("reproduction-seconds"),
+                *(
+                    {"stage": stage, "seconds": value, "cells": done["measured"]}
+                    for stage, value in stages.items()
+                ),
+            ],
+        )
+
+
+def _cell(row):
+    """Return what names a cell."""
+    names = ("kind", "dataset", "labeled", "seed", "victim", "attack", "budget", "repair", "model")
+    return tuple(row[name] for name in names)
+
+
+def _text(value):
+    """Return a value as it stands in a CSV: six significant digits, nothing where there is none."""
+    if value is None or pd.isna(value):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

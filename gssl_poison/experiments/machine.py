@@ -1,0 +1,70 @@
+"""What a figure was measured with and on, in words that a row keeps; and warnings, for threads."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from gssl_poison import __version__
+from gssl_poison._arrays import n_threads
+
+# Filters of warnings belong to the process, and a thread that leaves first puts back the others'.
+_FILTERS = threading.RLock()
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba")
+
+
+@cache
+def versions_of(*, torch: bool = False) -> str:
+    """Return the versions of what computes.
+
+    Parameters
+    ----------
+    torch : bool, default False
+        Whether torch does.
+
+    Examples
+    --------
+    >>> versions_of().split(", ")[0].rpartition(" ")[0]
+    'gssl-poison'
+    """
+    libraries = (*_LIBRARIES, *(("torch",) if torch else ()))
+    return ", ".join([f"gssl-poison {__version__}", *(f"{n} {version(n)}" for n in libraries)])
+
+
+@cache
+def machine_name() -> str:
+    """Return the name of the processor, and how many of its threads this process may use.
+
+    Examples
+    --------
+    >>> machine_name().endswith(" threads")
+    True
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {n_threads()} threads"
+
+
+@contextmanager
+def ignoring(category: type[Warning]) -> Iterator[None]:
+    """Ignore warnings of a category inside the block, which threads enter one after another.
+
+    Examples
+    --------
+    >>> with ignoring(RuntimeWarning):
+    ...     warnings.warn("not to be seen", RuntimeWarning)
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield

@@ -1,0 +1,375 @@
+"""Running a plan: what is missing is measured, on as many jobs as joblib is told, and tabulated."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gssl_poison._arguments import check_choice
+from gssl_poison._arrays import available_memory
+from gssl_poison.exceptions import InputError
+from gssl_poison.experiments.cells import Cell
+from gssl_poison.experiments.measuring import (
+    Task,
+    key_for,
+    measure_group,
+    measure_models,
+    measure_seconds,
+)
+from gssl_poison.experiments.perceptron import check_torch_device
+from gssl_poison.experiments.questions import Plan
+from gssl_poison.experiments.store import Store
+from gssl_poison.experiments.tables import table_of, write_tables
+from gssl_poison.experiments.workplace import prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+# Seconds between looks at what workers have saved.
+_LOOK = 0.5
+# A group holds about this many square matrices of all its points at once.
+_SQUARES = 5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, cells : int
+        Cells finished, those of earlier runs among them, and all.
+    stage : str
+        What is being measured.
+    seconds_left : float or None
+        An estimate from what this run has finished, by the weight of cells; None before the first.
+    """
+
+    done: int
+    cells: int
+    stage: str
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """What a run found.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a cell of the plan, sorted by the fields of `Cell`.
+    everything : pandas.DataFrame
+        The same of all cells in the folder, of other plans too.
+    measured : int
+        Cells that this run measured; the others were there.
+    stages : mapping of str to float
+        Wall-clock seconds by stage, of those that had something to do.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    everything: pd.DataFrame = field(repr=False)
+    measured: int
+    stages: Mapping[str, float]
+
+
+def reproduce(
+    plan: Plan | Sequence[Plan],
+    folder: Path,
+    *,
+    n_jobs: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[Progress], None] | None = None,
+) -> Reproduction:
+    """Measure what is missing of a plan and return the tables.
+
+    Parameters
+    ----------
+    plan : Plan or sequence of Plan
+        What is asked.
+    folder : pathlib.Path
+        Where finished cells are kept. A run that was killed goes on where it stopped; cells of
+        earlier runs are taken where nothing that changes their figures has changed.
+    n_jobs : int, optional
+        Jobs at a time, not 0; -1 for as many as there are processors. By default, and with whatever
+        backend, what an enclosing ``joblib.parallel_config`` says: loky, dask or ray. Workers save
+        to ``folder`` themselves, which those on other machines must see under the same path.
+    device : {"cpu", "auto", "cuda"}, default "cpu"
+        "cuda" trains perceptrons with torch; everything else runs on the CPU.
+    progress : callable, optional
+        Called about twice a second with a `Progress`, from another thread.
+
+    Returns
+    -------
+    Reproduction
+        All rows of the folder are in ``results.csv`` and ``results.parquet`` there, too.
+
+    Raises
+    ------
+    InputError
+        The device or the number of jobs is none, a cell has less than one label or flip, or the
+        folder cannot be written to.
+    DatasetNotFoundError
+        The file of a data set is missing.
+    DeviceError
+        torch is missing or finds no GPU.
+
+    Notes
+    -----
+    Groups first: all cells of one data set, preset and seed share features, weights, fitted
+    victims, M and K. Then models, each one trained once for all cells whose labels came out equal.
+    Times of attacks last, with nothing beside them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> plan = Plan(("rq1",), "corrected", ("digits-1-7",), (0.2,))
+    >>> found = reproduce(plan, Path(tempfile.mkdtemp()))
+    >>> found.table[["victim", "labels"]].to_numpy().tolist()
+    [['propagation', 57], ['spreading', 57]]
+    """
+    plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
+    check_choice("device", device, ("auto", "cpu", "cuda"))
+    if n_jobs == 0:
+        raise InputError(
+            "n_jobs=0 is no number of jobs; give at least 1, or -1 for as many as fit."
+        )
+    used = "cpu" if device == "auto" else device
+    if used != "cpu":
+        check_torch_device(used)
+    for one in plans:
+        _check_sizes(one)
+    store = Store(Path(folder))
+    store.check_writable()
+    store.remove_unfinished()
+    keys = {cell: key_for(cell, used) for one in plans for cell in one.cells()}
+    done = store.load_all(store.keys() & set(keys.values()))
+    missing = [cell for cell in sorted(keys) if keys[cell] not in done]
+    watch = _Watch(store, keys, missing, progress)
+    stages = {}
+    for stage in _stages(missing, store, keys, used):
+        started = time.perf_counter()
+        with watch.during(stage.name, stage.cells):
+            _run(stage.work, stage.tasks(), n_jobs if stage.parallel else 1, stage.most_jobs)
+        stages[stage.name] = time.perf_counter() - started
+    found = store.load_all()
+    everything = table_of(found.values(), frozenset(keys.values()))
+    write_tables(everything, store.folder)
+    table = table_of(found[key] for key in keys.values())
+    return Reproduction(table, everything, len(missing), stages)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Some of the work: its tasks are made when it begins, from what is saved by then."""
+
+    name: str
+    cells: list[Cell]
+    work: Callable[[Task], None]
+    tasks: Callable[[], list[Task]]
+    parallel: bool = True
+    most_jobs: int | None = None
+
+
+def _stages(
+    missing: list[Cell], store: Store, keys: dict[Cell, str], device: str
+) -> Iterator[_Stage]:
+    """Yield the stages that have something to do, in order."""
+    timed = [cell for cell in missing if cell.kind == "seconds"]
+    trained = [cell for cell in missing if cell.model not in ("", "transductive")]
+    inferred = [cell for cell in missing if cell not in set(timed) | set(trained)]
+
+    def tasks_of(cells: list[Cell]) -> Callable[[], list[Task]]:
+        return lambda: [Task(some, store.folder, device, os.getpid()) for some in _groups(cells)]
+
+    if inferred:
+        squares = max(prepare(cell.dataset).codes.size for cell in _firsts(inferred)) ** 2
+        most = max(1, available_memory() // (8 * _SQUARES * squares))
+        yield _Stage("label inference", inferred, measure_group, tasks_of(inferred), most_jobs=most)
+    if trained:
+        for name in dict.fromkeys(cell.model for cell in trained):
+            some = [cell for cell in trained if cell.model == name]
+            yield _Stage(
+                {"forest": "random forests", "mlp": "perceptrons"}[name],
+                some,
+                measure_models,
+                lambda some=some: _trainings(some, store, keys, device),  # type: ignore[misc]
+            )
+    if timed:
+        yield _Stage("times of attacks", timed, measure_seconds, tasks_of(timed), parallel=False)
+
+
+def _groups(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
+    """Return cells by group, the groups with most points first: they take longest."""
+    found: dict[tuple[str, str, int], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[cell.group].append(cell)
+    size = {group: prepare_size(group[0]) for group in found}
+    return [tuple(found[g]) for g in sorted(found, key=lambda g: (-size[g], g))]
+
+
+def _firsts(cells: Iterable[Cell]) -> list[Cell]:
+    """Return one cell of every data set."""
+    return list({cell.dataset: cell for cell in cells}.values())
+
+
+def prepare_size(dataset: str) -> int:
+    """Return the number of training points of a data set."""
+    return int(prepare(dataset).codes.size)
+
+
+def _trainings(cells: list[Cell], store: Store, keys: dict[Cell, str], device: str) -> list[Task]:
+    """Return a task for every distinct training set, with all cells it stands for."""
+    found: dict[tuple[str, int, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        parent = store.load(keys[cell.inferred_by])
+        if parent is None or parent.codes is None:
+            raise InputError(
+                f"the labels inferred for {cell.inferred_by} are not whole in {store.folder}; "
+                "run the same command again, and they are inferred anew."
+            )
+        labels = hashlib.sha256(parent.codes.tobytes()).hexdigest()
+        found[cell.dataset, cell.seed, labels].append(cell)
+    return [Task(tuple(some), store.folder, device, os.getpid()) for some in found.values()]
+
+
+def _run(
+    work: Callable[[Task], None], tasks: list[Task], n_jobs: int | None, most: int | None
+) -> None:
+    """Run tasks by joblib, as many at a time as is said and as memory holds."""
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    if n_jobs == 1:
+        # Here, whatever backend is set: what is timed must be alone.
+        for task in tasks:
+            work(task)
+        return
+    jobs = effective_n_jobs(n_jobs)
+    n_jobs = min(jobs, len(tasks), most or jobs)
+    # One by one as they come: an error in a worker ends the run at once.
+    for _ in Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
+        delayed(_as_long_as_wanted)(work, task) for task in tasks
+    ):
+        pass
+
+
+def _as_long_as_wanted(work: Callable[[Task], None], task: Task) -> None:
+    """Do a task, and end with the run: a worker whose run is killed would go on for hours."""
+    if os.getppid() != task.owner:
+        # The run itself, or a worker that a cluster looks after.
+        work(task)
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK):
+            if os.getppid() != task.owner:
+                os._exit(1)
+
+    looking = threading.Thread(target=look, name="owner", daemon=True)
+    looking.start()
+    try:
+        work(task)
+    finally:
+        over.set()
+        looking.join()
+
+
+def _check_sizes(plan: Plan) -> None:
+    """Refuse parts of points and of labels that are less than one, before anything is measured."""
+    for cell in plan.cells():
+        n = prepare_size(cell.dataset)
+        n_labels = int(cell.labeled * n)
+        if n_labels < 1:
+            raise InputError(
+                f"labeled={cell.labeled} of the {n:,} points of {cell.dataset} is less than one; "
+                f"give at least {1 / n:.2g}."
+            )
+        if cell.kind == "error" and cell.budget and int(cell.budget * n_labels + 1e-9) < 1:
+            raise InputError(
+                f"labeled={cell.labeled} of the {n:,} points of {cell.dataset} are {n_labels} "
+                f"labels, and budget={cell.budget} of them is less than one; give larger parts."
+            )
+
+
+class _Watch:
+    """Tells how far a run is, by looking at what is saved: that works for workers anywhere."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: dict[Cell, str],
+        missing: list[Cell],
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.store = store
+        self.keys = keys
+        self.waiting = {keys[cell]: weight_of(cell) for cell in missing}
+        self.n_cells = len(keys)
+        self.all = sum(self.waiting.values())
+        self.progress = progress
+        self.started = time.monotonic()
+
+    @contextmanager
+    def during(self, stage: str, cells: list[Cell]) -> Iterator[None]:
+        """Look on while a stage runs."""
+        logger.info("%s: %d cells", stage, len(cells))
+        if self.progress is None:
+            yield
+            return
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(_LOOK):
+                self.tell(stage)
+
+        looking = threading.Thread(target=look, name="progress", daemon=True)
+        self.tell(stage)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
+            self.tell(stage)
+
+    def tell(self, stage: str) -> None:
+        """Say what is done by now."""
+        saved = self.store.keys()
+        for key in [key for key in self.waiting if key in saved]:
+            del self.waiting[key]
+        left = sum(self.waiting.values())
+        done = self.all - left
+        spent = time.monotonic() - self.started
+        if self.progress is not None:
+            self.progress(
+                Progress(
+                    self.n_cells - len(self.waiting),
+                    self.n_cells,
+                    stage,
+                    spent * left / done if done else None,
+                )
+            )
+
+
+def weight_of(cell: Cell) -> float:
+    """Return a guess of what a cell costs against others, for the time left."""
+    from gssl_poison.experiments.studies import study_of
+
+    n = prepare(study_of(cell.dataset).dataset).codes.size / 10_000
+    if cell.kind == "correlation":
+        return 30.0 * n * n * cell.labeled / 0.15
+    if cell.kind == "seconds":
+        return 1.0 if cell.attack == "mir" else 40.0 * n * n
+    return {"forest": 8.0, "mlp": 3.0, "transductive": 6.0 * n * n}[cell.model]
