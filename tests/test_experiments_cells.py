@@ -211,12 +211,13 @@ COUNTS = {
     ("rq1",): 2 * 2,
     # victims x (two models and the labels they learn) x (clean and two budgets)
     ("rq2",): 2 * 3 * 3,
-    # parts labelled x models x (clean and three attacks at two budgets); three attacks timed
-    ("rq3",): 2 * 3 * (1 + 3 * 2) + 3,
+    # parts labelled x models x (clean and three attacks at two budgets), and random flips without a
+    # model; three attacks timed
+    ("rq3",): 2 * 3 * (1 + 3 * 2) + 2 * 2 + 3,
     # parts labelled x models x (clean, poisoned, relabelled, more labelled)
     ("rq4",): 2 * 3 * 4,
     # RQ2's after propagation are RQ3's; RQ4 adds the two repairs
-    QUESTIONS: 4 + (42 + 3) + 9 + 2 * 3 * 2,
+    QUESTIONS: 4 + (42 + 4 + 3) + 9 + 2 * 3 * 2,
 }
 
 
@@ -230,7 +231,7 @@ def test_counts(questions, count):
 def test_defaults_are_the_papers():
     every = Plan(QUESTIONS, "replication")
     assert (every.labeled, every.budgets) == ((0.05, 0.15, 0.25), (0.05, 0.1, 0.15, 0.2))
-    one_set = 3 * 2 + (3 * 3 * 13 + 3) + 3 * 5 + 3 * 3 * 2
+    one_set = 3 * 2 + (3 * 3 * 13 + 3 * 4 + 3) + 3 * 5 + 3 * 3 * 2
     assert len(every.cells()) == 3 * one_set
 
 
@@ -297,8 +298,8 @@ def test_labels_are_repaired_after_a_tenth_is_flipped():
 def test_ten_classes_have_the_attacks_that_know_them(name, preset, attacks):
     assert attacks_of(study_of(name), preset) == attacks
     found = plan("rq3", preset=preset, datasets=(name,)).cells()
-    assert {cell.attack for cell in found} == {"none", *attacks}
-    assert len(found) == 2 * 3 * (1 + 2 * len(attacks)) + len(attacks)
+    assert {cell.attack for cell in found} == {"none", "random", *attacks}
+    assert len(found) == 2 * 3 * (1 + 2 * len(attacks)) + 2 * 2 + len(attacks)
 
 
 def test_weights_that_cannot_be_held_have_one_victim():

@@ -525,3 +525,10 @@ def test_printed_errors_that_are_too_round_are_named() -> None:
     assert told in one.cause
     (other,) = explained(replace(cell, dataset="mnist-1-7"), 0.9)
     assert "whole tenths" not in other.cause
+
+
+def test_random_flips_stand_beside_the_probabilistic_attack() -> None:
+    cell = replace(AFTER_MIR, dataset="cifar10-cat-ship", attack="probabilistic")
+    rows = [row_of(cell, error=0.9), row_of(replace(cell, attack="random"), error=0.2745)]
+    (one,) = explanations(read_results(pd.DataFrame(rows)))
+    assert "random flips of as many labels give 27.45 here" in one.detail

@@ -13,7 +13,7 @@ from gssl_poison.exceptions import InputError
 
 KINDS = ("correlation", "error", "seconds")
 VICTIMS = ("propagation", "spreading", "direct")
-ATTACKS = ("none", "mir", "greedy", "probabilistic")
+ATTACKS = ("none", "mir", "greedy", "probabilistic", "random")
 REPAIRS = ("none", "relabel", "label-more")
 MODELS = ("transductive", "forest", "mlp")
 
@@ -39,7 +39,7 @@ class Cell:
         Of the choice of labels, and of whatever else draws.
     victim : {"propagation", "spreading", "direct"}
         A preset says which propagator that is.
-    attack : {"", "none", "mir", "greedy", "probabilistic"}
+    attack : {"", "none", "mir", "greedy", "probabilistic", "random"}
         Empty for a correlation.
     budget : float
         Part of the labels that is flipped; for "seconds" a number of flips.

@@ -109,6 +109,7 @@ def _why(results: Results, compared: Compared) -> tuple[str, str]:
         else:
             causes.append("It draws noise from a generator whose state the text does not give.")
             causes += _of_tenths(place)
+            details += _of_random(results, place)
     if place.model == "forest":
         causes.append(_of_forests(place))
         details += _of_inferred(results, place)
@@ -169,6 +170,15 @@ def _of_tenths(place: Cell) -> list[str]:
         f"{round_ones} of its {len(tenths)} printed transductive errors on this data set are whole "
         "tenths of a point, as of 1,000 points: they come of another evaluation than the others."
     ]
+
+
+def _of_random(results: Results, place: Cell) -> list[str]:
+    """Say what as many random flips do, which on some data sets is the printed error."""
+    at_random = replace(place, attack="random", model="transductive")
+    error = results.value(at_random, "replication", "error")
+    if error is None or place.model != "transductive":
+        return []
+    return [f"random flips of as many labels give {100.0 * error:.2f} here"]
 
 
 def _of_stopping(facts: Mapping[str, Any], place: Cell) -> list[str]:

@@ -15,7 +15,13 @@ VICTIM_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 ATTACK_NAMES: Mapping[str, str] = MappingProxyType(
-    {"none": "no attack", "mir": "MIR", "greedy": "greedy", "probabilistic": "probabilistic"}
+    {
+        "none": "no attack",
+        "mir": "MIR",
+        "greedy": "greedy",
+        "probabilistic": "probabilistic",
+        "random": "random flips",
+    }
 )
 MODEL_NAMES: Mapping[str, str] = MappingProxyType(
     {

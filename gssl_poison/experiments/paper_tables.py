@@ -169,7 +169,7 @@ def attack_errors(results: Results) -> tuple[Compared, ...]:
     return tuple(
         results.compare(place, "error")
         for place in results.places("error")
-        if place.repair == "none" and place.victim != "spreading"
+        if place.repair == "none" and place.victim != "spreading" and place.attack != "random"
     )
 
 
@@ -287,6 +287,6 @@ def value_of(results: Results, source: str, place: Cell, column: str) -> float |
 
 
 def attacks_run(results: Results, dataset: str) -> tuple[str, ...]:
-    """Return the attacks that were run on a data set, in the order of the paper."""
+    """Return the paper's attacks that were run on a data set, in its order."""
     found = {place.attack for place in results.places("error") if place.dataset == dataset}
-    return tuple(attack for attack in ATTACKS[1:] if attack in found)
+    return tuple(attack for attack in ATTACKS[1:-1] if attack in found)

@@ -175,7 +175,7 @@ class Workplace:
 
     def surrogate(self, attack: str, labeled: float) -> Fitted | Published:
         """Return what an attack reads: one step, the published K, or the victim's M."""
-        if attack == "mir":
+        if attack in ("mir", "random"):
             return self.direct(labeled)
         if self.preset == "replication":
             return self._once(("K", labeled), lambda: Published.of(self.problem(labeled)))
