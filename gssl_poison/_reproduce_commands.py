@@ -32,7 +32,7 @@ def reproduce_command(
             metavar="NAMES",
             help="Data sets, separated by commas (default: mnist-1-7,cifar10-cat-ship,"
             "reuters-corporate). There are rcv1 too, where its files are at hand, mnist (ten "
-            "classes) and digits-1-7 (small, comes with scikit-learn).",
+            "classes), and digits-1-7 and digits, which are small and come with scikit-learn.",
         ),
     ] = None,
     labeled: Annotated[
@@ -83,8 +83,8 @@ def reproduce_command(
         str,
         typer.Option(
             metavar="auto|cpu|cuda",
-            help="Where perceptrons are trained: cuda takes torch and a GPU. All else runs on the "
-            "CPU.",
+            help="Where perceptrons are trained: cuda takes torch and a GPU, auto the CPU. All "
+            "else runs on the CPU.",
         ),
     ] = "auto",
     as_json: AsJson = False,
@@ -103,7 +103,8 @@ def reproduce_command(
         from gssl_poison.experiments.studies import USUAL
         from gssl_poison.report import write_reproduction
 
-        asked = QUESTIONS if question.strip() == "all" else _names(question, "the question")
+        named = _names(question.lower(), "the question")
+        asked = QUESTIONS if "all" in named else named
         plans = [
             Plan(
                 questions=asked,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gssl_poison._console import plain
 
 if TYPE_CHECKING:
-    from gssl_poison.experiments.runner import Progress, Reproduction
+    from gssl_poison.experiments.runner import Reproduction
+    from gssl_poison.experiments.watching import Progress
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gssl_poison import _reproduce_console
 from gssl_poison._reproduce_console import time_left
 from gssl_poison.cli import app
-from gssl_poison.experiments import measuring, runner
+from gssl_poison.experiments import measuring, runner, watching
 from gssl_poison.experiments.store import CELLS, Store
 
 runner_of = CliRunner()
@@ -46,7 +46,7 @@ def refused(tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("something is measured")
 
-    monkeypatch.setattr(runner, "_run", never)
+    monkeypatch.setattr(runner, "run_tasks", never)
 
     def refuse(*arguments, status=2):
         result = run(*arguments)
@@ -244,7 +244,11 @@ def test_debug_shows_where():
 
 
 def test_stopped_by_a_person(tmp_path):
-    command = [PROGRAM, "reproduce", "rq1,rq4", *DIGITS, "--models", "transductive"]
+    # A shell's background job, which this test may be part of, has Ctrl-C ignored.
+    heed = "import signal, runpy, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    run = f"{heed}; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    asked = ["reproduce", "rq1,rq4", *DIGITS, "--models", "transductive"]
+    command = [sys.executable, "-c", run, PROGRAM, *asked]
     process = subprocess.Popen(
         [*command, "--out", "out"],
         cwd=tmp_path,
@@ -277,8 +281,8 @@ def test_a_bar_where_somebody_looks_on(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with _reproduce_console.experiment_bar() as progress:
-        progress(runner.Progress(3, 12, "random forests", None))
-        progress(runner.Progress(4, 12, "random forests", 600.0))
+        progress(watching.Progress(3, 12, "random forests", None))
+        progress(watching.Progress(4, 12, "random forests", 600.0))
     said = capsys.readouterr()
     assert said.out == ""
     assert "random forests" in said.err

@@ -257,7 +257,8 @@ def test_no_models_where_none_are_asked_for():
     found = plan(*QUESTIONS, models=("transductive",)).cells()
     assert {cell.model for cell in found} == {"", "transductive"}
     # RQ2 is about models alone.
-    assert plan("rq2", models=("transductive",)).cells() == ()
+    with pytest.raises(InputError, match="add 'forest' or 'mlp'"):
+        plan("rq2", models=("transductive",))
 
 
 def test_repeats_are_seeds():

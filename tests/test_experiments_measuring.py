@@ -126,7 +126,7 @@ def run(tmp_path_factory):
         few = functools.partial(correlation.sampled_correlations, samples=SAMPLES)
         patch.setattr(measuring, "sampled_correlations", few)
         found = reproduce(plans, folder, n_jobs=1)
-    assert found.measured == len(found.table) == 2 * 70
+    assert found.measured == len(found.table) == 2 * 74
     return found.table, Store(folder)
 
 
@@ -313,7 +313,8 @@ def test_attacks_do_harm(run):
     # Guards the comparisons above: the errors that they agree on are not all 0.
     table = rows_of(run[0], model="transductive", repair="none")
     assert rows_of(table, attack="none")["error"].max() < 0.02
-    assert table[table["budget"] == 0.2]["error"].min() > 0.2
+    chosen = table[(table["budget"] == 0.2) & (table["attack"] != "random")]
+    assert chosen["error"].min() > 0.2
     # scikit-learn's predict is one step more than what it infers, and that is another error.
     pair = [
         (one_row["error"], (run[1].load(one_row["key"]).codes != TRUTH)[others(drawn(0.25))].mean())
@@ -648,7 +649,7 @@ def test_ten_classes_after_mir(ten):
 
 def test_ten_classes_have_no_published_greedy(ten):
     table = ten[0]
-    assert set(rows_of(table, preset="replication")["attack"]) == {"", "none", "mir"}
+    assert set(rows_of(table, preset="replication")["attack"]) == {"", "none", "mir", "random"}
     greedy = one(table, kind="error", attack="greedy")
     assert greedy["error"] > one(table, kind="error", attack="none", preset="corrected")["error"]
 

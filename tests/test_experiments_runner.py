@@ -19,13 +19,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gssl_poison.attacks import published
 from gssl_poison.exceptions import DeviceError, InputError
-from gssl_poison.experiments import correlation, measuring, runner
+from gssl_poison.experiments import correlation, jobs, measuring, watching
+from gssl_poison.experiments import runner as runner_module
 from gssl_poison.experiments.measuring import key_for
 from gssl_poison.experiments.questions import Plan
-from gssl_poison.experiments.runner import Progress, reproduce
+from gssl_poison.experiments.runner import reproduce
 from gssl_poison.experiments.store import ASIDE, CELLS, Finished, Store
 from gssl_poison.experiments.tables import COLUMNS, TIMES
+from gssl_poison.experiments.watching import Progress
 
 # RQ1 takes most of the time, for its samples: it is here where few are enough.
 PLAN = Plan(
@@ -36,7 +39,7 @@ PLAN = Plan(
     (0.2,),
     models=("transductive", "forest"),
 )
-N_CELLS = 8 + 4 + 3 + 6
+N_CELLS = 8 + 4 + 1 + 3 + 6
 SMALL = replace(PLAN, questions=("rq4",), models=("transductive",))
 
 
@@ -184,7 +187,7 @@ def test_memory_bounds_the_jobs(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(joblib, "effective_n_jobs", lambda _: 16)
     # Two groups of 289 points, at five matrices of as many rows and columns.
-    monkeypatch.setattr(runner, "available_memory", lambda: int(2.5 * 8 * 5 * 289**2))
+    monkeypatch.setattr(runner_module, "available_memory", lambda: int(2.5 * 8 * 5 * 289**2))
     reproduce(replace(SMALL, repeats=3), tmp_path, n_jobs=-1)
     assert asked == [2]
 
@@ -197,8 +200,8 @@ def test_another_question_reuses_cells(tmp_path, measured):
     assert reproduce(SMALL, tmp_path, n_jobs=1).measured == len(SMALL.cells()) == 4
     measured.clear()
     found = reproduce(both, tmp_path, n_jobs=1)
-    # Three attacks and their seconds; the clean error is there.
-    assert found.measured == len(measured) == 6
+    # Three attacks, their seconds, random flips; the clean error is there.
+    assert found.measured == len(measured) == 7
     assert sorted(measured) == sorted(set(both.cells()) - set(SMALL.cells()))
 
 
@@ -393,7 +396,7 @@ def test_an_error_in_a_process_ends_the_run(tmp_path):
     tasks = [measuring.Task(SMALL.cells(), tmp_path / "file") for _ in range(2)]
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        runner._run(measuring.measure_group, tasks, 2, None)
+        jobs.run_tasks(measuring.measure_group, tasks, 2)
 
 
 def test_what_is_finished_before_an_error_stays(tmp_path, monkeypatch):
@@ -466,7 +469,7 @@ def test_auto_is_the_cpu(undisturbed, copy):
 
 
 def test_progress_reaches_all_cells(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_LOOK", 0.01)
+    monkeypatch.setattr(watching, "_LOOK", 0.01)
     told, n_cells = [], len(PLAN.cells())
     reproduce(SMALL, tmp_path, n_jobs=1)
     found = reproduce(PLAN, tmp_path, n_jobs=1, progress=told.append)
@@ -496,19 +499,56 @@ def test_progress_ends_with_an_error(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         reproduce(replace(PLAN, questions=("rq1",)), tmp_path, n_jobs=1, progress=told.append)
     count = len(told)
-    time.sleep(2.5 * runner._LOOK)
+    time.sleep(2.5 * watching._LOOK)
     assert len(told) == count
     assert told[-1].done == 0
 
 
 def test_every_cell_has_a_weight():
-    assert all(runner.weight_of(cell) > 0.0 for cell in PLAN.cells())
+    assert all(watching.weight_of(cell) > 0.0 for cell in PLAN.cells())
 
 
 def test_a_finished_cell_of_another_folder_is_none_of_ours(copy):
-    # Cells of other data sets in one folder: kept, shown in the table, not asked for.
+    # Of a data set that is not known: kept, and neither shown nor asked for.
     row = {"kind": "correlation", "dataset": "elsewhere", "preset": "corrected", "labeled": 0.1}
     row |= {"seed": 1, "victim": "direct", "key": "f" * 32}
     Store(copy).save(Finished("f" * 32, row))
     found = reproduce(PLAN, copy, n_jobs=1)
-    assert (found.measured, len(found.table), len(found.everything)) == (0, N_CELLS, N_CELLS + 1)
+    assert (found.measured, len(found.table), len(found.everything)) == (0, N_CELLS, N_CELLS)
+
+
+def test_a_cell_that_is_refused_costs_no_other(tmp_path, monkeypatch):
+    # No memory for K: greedy and probabilistic are not to be had, all else is.
+    monkeypatch.setattr(published, "available_memory", lambda: 1000)
+    plan = Plan(("rq3",), "replication", ("digits-1-7",), (0.1,), (0.2,))
+    with pytest.raises(InputError, match=r"of 16 cells could not be measured.*inverts a dense"):
+        reproduce(plan, tmp_path, n_jobs=1)
+    table = pd.read_csv(tmp_path / "results.csv")
+    errors = table[table["kind"] == "error"]
+    assert set(errors["attack"]) == {"none", "mir", "random"}
+    assert set(errors["model"]) == {"transductive", "forest", "mlp"}
+    assert set(table[table["kind"] == "seconds"]["attack"]) == {"mir"}
+    monkeypatch.undo()
+    done = reproduce(plan, tmp_path, n_jobs=1)
+    assert len(done.table) == 16
+    assert done.measured == 16 - len(table)
+
+
+def test_two_parts_labelled_are_timed_on_their_own(tmp_path):
+    plans = [
+        Plan(("rq3",), "replication", ("digits-1-7",), (part,), (0.2,), models=("transductive",))
+        for part in (0.2, 0.1)
+    ]
+    table = reproduce(plans, tmp_path, n_jobs=1).table
+    timed = table[table["kind"] == "seconds"]
+    assert set(zip(timed["labeled"], timed["labels"], strict=True)) == {(0.1, 28), (0.2, 57)}
+
+
+def test_rows_of_other_versions_are_not_shown(tmp_path, monkeypatch):
+    plan = Plan(("rq1",), "corrected", ("digits-1-7",), (0.1,))
+    with monkeypatch.context() as other:
+        other.setattr(measuring, "versions_of", lambda **_: "gssl-poison 0.0.9")
+        reproduce(plan, tmp_path, n_jobs=1)
+    done = reproduce(replace(plan, labeled=(0.2,)), tmp_path, n_jobs=1)
+    assert set(done.everything["labeled"]) == {0.2}
+    assert len(Store(tmp_path).keys()) == 4

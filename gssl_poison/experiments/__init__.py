@@ -10,14 +10,15 @@ from gssl_poison.experiments.presets import PRESETS, Preset, preset_of
 if TYPE_CHECKING:
     from gssl_poison.experiments.cells import Cell
     from gssl_poison.experiments.questions import QUESTIONS, Plan
-    from gssl_poison.experiments.runner import Progress, Reproduction, reproduce
+    from gssl_poison.experiments.runner import Reproduction, reproduce
+    from gssl_poison.experiments.watching import Progress
 
 # Imported on first use: an attack wants the presets, and none of what runs experiments.
 _HOME = {
     "QUESTIONS": "questions",
     "Cell": "cells",
     "Plan": "questions",
-    "Progress": "runner",
+    "Progress": "watching",
     "Reproduction": "runner",
     "reproduce": "runner",
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from gssl_poison.experiments.names import order_of
 from gssl_poison.experiments.paper import printed
 from gssl_poison.experiments.presets import PRESETS
 from gssl_poison.experiments.questions import FIRST_SEED
+from gssl_poison.experiments.tables import CELL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL_FIELDS = tuple(field.name for field in fields(Cell))
 _NUMBERS = ("labeled", "seed", "budget")
-NOT_RUN, NOT_PRINTED, MEASURED = "not run", "not in the source", "measured"
+NOT_RUN, NOT_PRINTED = "not run", "not in the source"
 # How far a figure may be from the printed one to count as the same, and as near: points of error.
 SAME_POINTS, NEAR_POINTS = 0.05, 1.0
 
@@ -57,7 +57,7 @@ class Compared:
     paper : float or None
         None where the source has no such figure.
     replication, corrected : Estimate or None
-        None where it was not run. A replication that has the paper's seed is that seed's.
+        Means over their seeds; None where it was not run.
     """
 
     place: Cell
@@ -73,13 +73,6 @@ class Compared:
             return None
         scale = 100.0 if self.column == "error" else 1.0
         return scale * (self.replication.value - self.paper)
-
-    @property
-    def status(self) -> str:
-        """Whether the paper's figure stands beside one of ours, or why not."""
-        if self.replication is None and self.corrected is None:
-            return NOT_RUN
-        return NOT_PRINTED if self.paper is None else MEASURED
 
 
 def place_of(cell: Cell) -> Cell:
@@ -118,10 +111,14 @@ class Results:
         found = {place for _, place in self.rows if place.kind == kind}
         return tuple(sorted(found, key=lambda place: (order_of(place.dataset), place)))
 
-    def datasets(self, kind: str | None = None) -> tuple[str, ...]:
-        """Return the data sets that something, or something of a kind, was measured on."""
-        found = {place.dataset for _, place in self.rows if kind in (None, place.kind)}
+    def datasets(self, preset: str | None = None) -> tuple[str, ...]:
+        """Return the data sets that something was measured on, under one preset or any."""
+        found = {place.dataset for name, place in self.rows if preset in (None, name)}
         return tuple(sorted(found, key=order_of))
+
+    def only(self, datasets: Collection[str]) -> Results:
+        """Return the rows of some data sets."""
+        return Results({key: rows for key, rows in self.rows.items() if key[1].dataset in datasets})
 
     def seeds(self, preset: str) -> tuple[int, ...]:
         """Return the seeds of a preset."""
@@ -145,16 +142,11 @@ class Results:
 
     def compare(self, place: Cell, column: str) -> Compared:
         """Put the figures of a place side by side."""
-        replication = self.estimate(place, "replication", column)
-        rows = self.rows.get(("replication", place), {})
-        if replication is not None and FIRST_SEED in rows:
-            # The published figures come of one seed: a mean over others would be off from it.
-            replication = replace(_mean([rows[FIRST_SEED]], column), seeds=1)
         return Compared(
             place,
             column,
             printed(place).get(column),
-            replication,
+            self.estimate(place, "replication", column),
             self.estimate(place, "corrected", column),
         )
 
@@ -223,7 +215,7 @@ def read_results(table: pd.DataFrame) -> Results:
     >>> results.estimate(place_of(cells[0]), "corrected", "error").seeds
     2
     """
-    missing = [name for name in CELL_FIELDS if name not in table.columns]
+    missing = [name for name in CELL_COLUMNS if name not in table.columns]
     if missing:
         raise InputError(
             f"the table has no column {missing[0]!r}; give the long table of finished cells that "
@@ -250,7 +242,7 @@ def read_results(table: pd.DataFrame) -> Results:
 def _cell_of(row: Mapping[str, Any]) -> Cell:
     """Read the fields of a cell, as a CSV file may hold them: empty texts there are NaN."""
     values: dict[str, Any] = {
-        name: row[name] if isinstance(row[name], str) else "" for name in CELL_FIELDS
+        name: row[name] if isinstance(row[name], str) else "" for name in CELL_COLUMNS
     }
     for name in _NUMBERS:
         # 3 * 0.05 is not 0.15: a part read back from arithmetic names the same cell.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,16 +10,17 @@ import numpy as np
 from gssl_poison.experiments.cells import Cell
 from gssl_poison.experiments.comparison import Results
 from gssl_poison.experiments.names import ATTACK_NAMES, part_text, title_of
-from gssl_poison.experiments.paper_tables import curves, error_pairs, repairs, value_of
+from gssl_poison.experiments.paper_tables import curves, error_pairs, repairs, timings
 
 HOLDS, IN_PART, FAILS, UNMEASURED = "holds", "holds in part", "does not hold", "not measured"
-RIVALS = ("greedy", "probabilistic")
 # What the paper calls a medium correlation, and how far its own coefficients move between parts
 # labelled (0.47 to 0.56 on RCV1).
 MEDIUM, LITTLE = 0.30, 0.10
 # Points that the paper's attack adds at 20 %, and what rounds to "2 times" and to "half".
 RISE_LOW, RISE_HIGH = 16, 45
 TWICE, HALF, MINOR = 1.95, 0.45, 0.15
+# What rounds to 50 % more.
+ALMOST_HALF = 0.495
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Verdict:
 def _counted(part: int, of: int) -> str:
     """Judge a claim about every case: it holds in all, in part in at least half, else not."""
     return HOLDS if part == of else IN_PART if 2 * part >= of else FAILS
+
+
+def _worst(words: Iterable[str]) -> str:
+    """Return the worst of the words that were found."""
+    return max(words, key=(HOLDS, IN_PART, FAILS).index)
 
 
 def _nothing(what: str) -> Verdict:
@@ -146,61 +152,84 @@ def steeper_under_propagation(results: Results, preset: str) -> Verdict:
     )
 
 
-def more_than_rivals(results: Results, preset: str) -> Verdict:
-    """Judge whether MIR does more than both rivals in every cell."""
-    parts, total, higher = [], 0, 0
-    for rival in RIVALS:
-        pairs = error_pairs(results, preset, rival)
-        if pairs:
-            more = sum(mir > other for _, mir, other, _ in pairs)
-            parts.append(f"than after {ATTACK_NAMES[rival]} in {more} of {len(pairs)}")
-            total, higher = total + len(pairs), higher + more
-    if not total:
-        return _nothing("MIR beside a rival")
+def more_than(rival: str, results: Results, preset: str) -> Verdict:
+    """Judge whether MIR does more than a rival in every cell, by the worst data set."""
+    by_dataset: dict[str, list[bool]] = {}
+    for place, mir, other, _ in error_pairs(results, preset, rival):
+        by_dataset.setdefault(place.dataset, []).append(mir > other)
+    if not by_dataset:
+        return _nothing(f"MIR beside {ATTACK_NAMES[rival]}")
+    counted = {dataset: (sum(some), len(some)) for dataset, some in by_dataset.items()}
+    told = ", ".join(f"{m} of {n} on {title_of(d)}" for d, (m, n) in counted.items())
     return Verdict(
-        _counted(higher, total), f"The error after MIR is higher {' and '.join(parts)} cells."
+        _worst(_counted(*counts) for counts in counted.values()),
+        f"Cells in which the error after MIR is higher than after {ATTACK_NAMES[rival]}: {told}.",
     )
 
 
-def half_more(results: Results, preset: str) -> Verdict:
-    """Judge whether MIR adds half as much again as its rivals."""
-    rises = [
-        (mir - clean, other - clean)
-        for rival in RIVALS
-        for _, mir, other, clean in error_pairs(results, preset, rival)
-        if clean is not None
-    ]
-    if not rises:
-        return _nothing("MIR beside a rival and the clean error")
+def half_more_than(rival: str, results: Results, preset: str) -> Verdict:
+    """Judge whether MIR adds half as much again as a rival on average, on every data set."""
+    by_dataset: dict[str, list[tuple[float, float]]] = {}
+    for place, mir, other, clean in error_pairs(results, preset, rival):
+        if clean is not None:
+            by_dataset.setdefault(place.dataset, []).append((mir - clean, other - clean))
+    if not by_dataset:
+        return _nothing(f"MIR beside {ATTACK_NAMES[rival]} and the clean error")
+    everything = [rises for some in by_dataset.values() for rises in some]
+    whole, told = _added(everything)
+    words = {whole}
+    parts = []
+    for dataset, rises in by_dataset.items():
+        word, text = _added(rises)
+        words.add(word)
+        parts.append(f"{text} on {title_of(dataset)}")
+    # The paper speaks of an average: a data set that says otherwise takes "holds" away, no more.
+    word = HOLDS if words == {HOLDS} else FAILS if whole == FAILS else IN_PART
+    told = f"{told}: {', '.join(parts)}" if len(parts) > 1 else parts[0]
+    return Verdict(
+        word,
+        f"Points of error that MIR and {ATTACK_NAMES[rival]} add on average over "
+        f"{_plural(len(everything), 'pair')}: {told}.",
+    )
+
+
+def _added(rises: Sequence[tuple[float, float]]) -> tuple[str, str]:
+    """Judge what MIR and a rival add on average, and tell it."""
     ours, theirs = (float(100 * value) for value in np.mean(rises, axis=0))
-    told = (
-        f"MIR adds {ours:.1f} points on average over {_plural(len(rises), 'pair')}, the rivals "
-        f"{theirs:.1f}"
-    )
+    told = f"{ours:.1f} and {theirs:.1f}"
     if theirs <= 0:
-        return Verdict(HOLDS if ours > 0 else FAILS, f"{told}.")
+        return HOLDS if ours > 0 else FAILS, told
     more = ours / theirs - 1
-    word = HOLDS if more >= 0.495 else IN_PART if more > 0 else FAILS
-    return Verdict(word, f"{told}: {_percent(abs(more))} {'more' if more >= 0 else 'less'}.")
+    word = HOLDS if more >= ALMOST_HALF else IN_PART if more > 0 else FAILS
+    if more >= 2:
+        return word, f"{told} ({_times(more + 1)} times as much)"
+    return word, f"{told} ({_percent(abs(more))} {'more' if more >= 0 else 'less'})"
 
 
 def fastest(results: Results, preset: str) -> Verdict:
     """Judge whether every rival takes at least twice as long as MIR."""
-    ratios = []
-    for place in results.places("seconds"):
-        own = value_of(results, preset, replace(place, attack="mir"), "seconds_median")
-        other = value_of(results, preset, place, "seconds_median")
-        if place.attack != "mir" and own and other:
-            ratios.append(other / own)
+    own = {one.place: one for one in timings(results) if one.source == preset}
+    ratios, alone = [], []
+    for place, rival in own.items():
+        mir = own.get(replace(place, attack="mir"))
+        if place.attack != "mir" and mir is not None and mir.median and rival.median:
+            ratios.append(rival.median / mir.median)
+            if rival.search is not None:
+                alone.append(rival.search / mir.median)
     if not ratios:
         return _nothing("the seconds of MIR and a rival")
     faster = sum(ratio > 1 for ratio in ratios)
     word = HOLDS if min(ratios) >= TWICE else IN_PART if 2 * faster >= len(ratios) else FAILS
-    return Verdict(
-        word,
+    told = (
         f"MIR is faster in {faster} of {_plural(len(ratios), 'pair')}: the rival takes "
-        f"{_times(min(ratios))} to {_times(max(ratios))} times as long.",
+        f"{_times(min(ratios))} to {_times(max(ratios))} times as long."
     )
+    if alone:
+        told += (
+            f" Its search alone, without the matrix that it reads, takes {_times(min(alone))} to "
+            f"{_times(max(alone))} times as long as all of MIR."
+        )
+    return Verdict(word, told)
 
 
 def relabelling_halves(results: Results, preset: str) -> Verdict:
@@ -264,7 +293,9 @@ def _plural(value: int, noun: str) -> str:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
+    if ratio < 1:
+        return f"{ratio:.2g}"
+    return f"{ratio:,.0f}" if round(ratio, 1) >= 10 else f"{ratio:.1f}"
 
 
 def _percent(part: float) -> str:

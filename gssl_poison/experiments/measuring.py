@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.attacks import make_attack
 from gssl_poison.attacks.published import Published
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import GsslPoisonError, InputError
 from gssl_poison.experiments.cells import Cell, key_of
 from gssl_poison.experiments.correlation import correlations, sampled_correlations
 from gssl_poison.experiments.inductive import model_error, settings_of
@@ -26,7 +25,7 @@ from gssl_poison.experiments.studies import roles_of, study_of
 from gssl_poison.experiments.workplace import Workplace, fingerprint_of, prepare
 from gssl_poison.influence import measure_influence
 from gssl_poison.metrics import flip_errors, predictions_after
-from gssl_poison.problem import Poison, Problem
+from gssl_poison.problem import Problem
 from gssl_poison.propagation import Fitted
 from gssl_poison.propagation.walks import shared_weights
 
@@ -51,14 +50,6 @@ class Task:
     owner: int = 0  # the process that runs the plan
 
 
-class Labeling(NamedTuple):
-    """What is done to the labels before a prediction."""
-
-    attack: str
-    budget: float
-    repair: str
-
-
 def settings_for(cell: Cell, device: str) -> dict[str, Any]:
     """Return all that changes a cell's figures besides itself, for its key.
 
@@ -72,6 +63,8 @@ def settings_for(cell: Cell, device: str) -> dict[str, Any]:
         "versions": versions_of(torch=device == "cuda" and cell.model == "mlp"),
         # Models alone run on a GPU.
         "device": device if cell.model == "mlp" else "cpu",
+        # A time is one of the machine it was taken on.
+        **({"machine": machine_name()} if cell.kind == "seconds" else {}),
     }
 
 
@@ -86,14 +79,22 @@ def measure_group(task: Task) -> None:
     parts = tuple(sorted({cell.labeled for cell in task.cells}))
     place = Workplace(prepare(name), preset, seed, parts)
     clock = time.perf_counter()
+    refused: GsslPoisonError | None = None
     with shared_weights():
         for labeled in parts:
-            cells = [cell for cell in task.cells if cell.labeled == labeled]
-            for cell, figures, codes in _figures(place, cells):
-                now = time.perf_counter()
-                save(task, cell, figures, now - clock, codes)
-                clock = now
+            for some in _together([cell for cell in task.cells if cell.labeled == labeled]):
+                try:
+                    for cell, figures, codes in _figures(place, some):
+                        now = time.perf_counter()
+                        save(task, cell, figures, now - clock, codes)
+                        clock = now
+                except GsslPoisonError as error:
+                    # A K that memory does not hold, or that is singular, is no reason to go
+                    # without the other cells.
+                    refused = refused or error
             place.forget(labeled)
+    if refused is not None:
+        raise refused
 
 
 def measure_models(task: Task) -> None:
@@ -130,45 +131,57 @@ _OF_LABELS = ("labels", "unlabeled", "flips", "checks")
 
 def measure_seconds(task: Task) -> None:
     """Time the attacks of one data set on their own, each from the features to its flips."""
-    prepared: dict[str, tuple[Problem, Fitted | Published, float]] = {}
+    matrices: dict[float, tuple[Problem, Fitted | Published, float]] = {}
+    refused: GsslPoisonError | None = None
     for cell in task.cells:
         clock = time.perf_counter()
-        place = Workplace(prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,))
-        attack = make_attack(cell.attack, preset=cell.preset, random_state=cell.seed)
-        problem = place.problem(cell.labeled)
-        # Data as small as the digits have fewer labels than the paper flips.
-        budget = min(int(cell.budget), problem.y.size)
-        reads = "one step" if cell.attack == "mir" else "matrix"
-        seconds, before = [], 0.0
-        if reads == "matrix":
-            if reads not in prepared:
-                started = time.perf_counter()
-                surrogate = place.surrogate(cell.attack, cell.labeled)
-                # The problem goes with its matrix: both are of one graph.
-                prepared[reads] = problem, surrogate, time.perf_counter() - started
-            problem, surrogate, before = prepared[reads]
-            for _ in range(_TIMINGS):
-                started = time.perf_counter()
-                poison = attack.attack(problem, surrogate, budget)
-                seconds.append(time.perf_counter() - started)
-            note = f"its matrix is made once, the search that follows is timed {_TIMINGS} times"
-        else:
-            for _ in range(_TIMINGS_WHOLE):
-                fresh = Workplace(prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,))
-                started = time.perf_counter()
-                poison = attack.attack(problem, fresh.direct(cell.labeled), budget)
-                seconds.append(time.perf_counter() - started)
-            note = ""
-        figures = {
-            **_sizes(problem),
-            "flips": len(poison),
-            "seconds_median": before + float(np.median(seconds)),
-            "seconds_deviation": float(np.std(seconds, ddof=1)),
-            "seconds_matrix": before or None,
-            "timings": len(seconds),
-            "note": note,
-        }
+        try:
+            figures = _seconds(cell, matrices)
+        except GsslPoisonError as error:
+            refused = refused or error
+            continue
         save(task, cell, figures, time.perf_counter() - clock)
+    if refused is not None:
+        raise refused
+
+
+def _seconds(
+    cell: Cell, matrices: dict[float, tuple[Problem, Fitted | Published, float]]
+) -> dict[str, Any]:
+    """Return the times of one attack; what it reads is made once for a part labelled."""
+    place = Workplace(prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,))
+    attack = make_attack(cell.attack, preset=cell.preset, random_state=cell.seed)
+    problem = place.problem(cell.labeled)
+    # Data as small as the digits have fewer labels than the paper flips.
+    budget = min(int(cell.budget), problem.y.size)
+    seconds, before, note = [], 0.0, ""
+    if cell.attack == "mir":
+        for _ in range(_TIMINGS_WHOLE):
+            fresh = Workplace(prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,))
+            started = time.perf_counter()
+            poison = attack.attack(problem, fresh.direct(cell.labeled), budget)
+            seconds.append(time.perf_counter() - started)
+    else:
+        if cell.labeled not in matrices:
+            started = time.perf_counter()
+            surrogate = place.surrogate(cell.attack, cell.labeled)
+            # The problem goes with its matrix: both are of one graph.
+            matrices[cell.labeled] = problem, surrogate, time.perf_counter() - started
+        problem, surrogate, before = matrices[cell.labeled]
+        for _ in range(_TIMINGS):
+            started = time.perf_counter()
+            poison = attack.attack(problem, surrogate, budget)
+            seconds.append(time.perf_counter() - started)
+        note = f"its matrix is made once, the search that follows is timed {_TIMINGS} times"
+    return {
+        **_sizes(problem),
+        "flips": len(poison),
+        "seconds_median": before + float(np.median(seconds)),
+        "seconds_deviation": float(np.std(seconds, ddof=1)),
+        "seconds_matrix": before or None,
+        "timings": len(seconds),
+        "note": note,
+    }
 
 
 def save(
@@ -200,32 +213,30 @@ def save(
 def _figures(
     place: Workplace, cells: Sequence[Cell]
 ) -> Iterator[tuple[Cell, dict[str, Any], Integers | None]]:
-    """Yield the figures of cells of one part labelled, cells that share a matrix one by another."""
-    labeled = cells[0].labeled
-    for cell in cells:
-        if cell.kind == "correlation":
+    """Yield the figures of cells that `_together` has put together."""
+    if cells[0].kind == "correlation":
+        for cell in cells:
             yield cell, _correlation(place, cell), None
-    errors = [cell for cell in cells if cell.kind == "error"]
-    poisons = _poisons_by_need(place, labeled, errors)
-    by_victim = sorted(errors, key=lambda cell: (cell.victim, cell.attack, cell.repair == _MORE))
-    for (victim, _, more), some in groupby(
-        by_victim, key=lambda cell: (cell.victim, cell.attack, cell.repair == _MORE)
-    ):
-        for cell, figures, codes in _errors(place, victim, more, list(some), poisons):
-            yield cell, figures, codes
+    else:
+        yield from _errors(place, cells)
 
 
-def _poisons_by_need(
-    place: Workplace, labeled: float, cells: Sequence[Cell]
-) -> Callable[[str], dict[float, Poison]]:
-    """Return a function that makes the poisons of an attack when they are first asked for."""
+def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return cells of one part labelled in the order of their cost, those of one product together.
 
-    @cache
-    def poisons(attack: str) -> dict[float, Poison]:
-        budgets = tuple(sorted({cell.budget for cell in cells if cell.attack == attack}))
-        return place.poisons(attack, labeled, budgets)
+    Correlations come first: they hold the M that what follows is read from.
+    """
 
-    return poisons
+    def place_of(cell: Cell) -> tuple[int, str, bool]:
+        correlation = cell.kind == "correlation"
+        cost = -1 if correlation else _BY_COST.index(cell.attack)
+        return cost, cell.victim, cell.repair == _MORE
+
+    return [list(some) for _, some in groupby(sorted(cells, key=place_of), key=place_of)]
+
+
+# What reads the features comes before what inverts a matrix.
+_BY_COST = ("none", "mir", "random", "greedy", "probabilistic")
 
 
 def _correlation(place: Workplace, cell: Cell) -> dict[str, Any]:
@@ -268,21 +279,19 @@ def _argmax_counts(direct: Fitted) -> Integers:
 
 
 def _errors(
-    place: Workplace,
-    victim: str,
-    more: bool,
-    cells: Sequence[Cell],
-    poisons: Callable[[str], dict[float, Poison]],
+    place: Workplace, cells: Sequence[Cell]
 ) -> Iterator[tuple[Cell, dict[str, Any], Integers]]:
     """Yield errors of one victim after one attack, and the labels inferred for all points."""
-    labeled = cells[0].labeled
-    roles, before = place.roles(victim), place.problem(labeled)
+    labeled, attack = cells[0].labeled, cells[0].attack
+    roles, before = place.roles(cells[0].victim), place.problem(labeled)
+    budgets = tuple(sorted({cell.budget for cell in cells}))
+    poisons = {} if attack == "none" else place.poisons(attack, labeled, budgets)
     after: list[tuple[Problem, dict[str, Any]]] = []
     for cell in cells:
         if cell.attack == "none":
             after.append((before, {"flips": 0}))
             continue
-        poison = poisons(cell.attack)[cell.budget]
+        poison = poisons[cell.budget]
         facts: dict[str, Any] = {"flips": len(poison), "note": " | ".join(poison.notes)}
         if cell.repair == "none":
             after.append((before.poisoned(poison), facts))
@@ -290,7 +299,7 @@ def _errors(
             checks = place.repaired(cell.repair, labeled, poison)
             after.append((checks.problem, facts | {"checks": int(checks.points.size)}))
     labelings = [problem.y for problem, _ in after]
-    if more:
+    if cells[0].repair == _MORE:
         # Other points are labelled, so it is another M: only its product with the labels is wanted.
         rows = after[0][0].labeled
         scored = roles.scored.fit(place.graph, rows)
@@ -305,8 +314,12 @@ def _errors(
     for cell, (problem, facts), guess, label in zip(cells, after, predicted, learned, strict=True):
         codes = np.empty(problem.graph.n_points, dtype=np.int64)
         codes[problem.labeled], codes[problem.unlabeled] = problem.y, label
-        error = float((guess != place.data.codes[problem.unlabeled]).mean())
-        yield cell, {**_sizes(problem), **facts, "error": error}, codes
+        truth = place.data.codes[problem.unlabeled]
+        errors = {
+            "error": float((guess != truth).mean()),
+            "error_inferred": float((label != truth).mean()),
+        }
+        yield cell, {**_sizes(problem), **facts, **errors}, codes
 
 
 def _sizes(problem: Problem) -> dict[str, Any]:

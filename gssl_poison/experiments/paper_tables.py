@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gssl_poison.experiments.cells import ATTACKS, MODELS, VICTIMS, Cell
-from gssl_poison.experiments.comparison import Compared, Estimate, Results, number_of, place_of
+from gssl_poison.experiments.comparison import Compared, Estimate, Results, place_of
 from gssl_poison.experiments.names import order_of
 from gssl_poison.experiments.paper import printed
 from gssl_poison.experiments.questions import FIRST_SEED, REPAIRED_AFTER, TRAINED_AT
 
 COEFFICIENTS = ("kendall", "pearson")
+RIVALS = ("greedy", "probabilistic")
 # Poisoning that adds less than this to the error leaves too little for a repair to remove: one
 # random forest after another differs by as much.
 LEAST_INDUCED = 0.01
@@ -46,16 +47,38 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Timing:
-    """One attack on one data set in Table 3: its median, and its deviation over the timings.
+    """One attack on one data set in Table 3, of one source, in seconds.
 
     Attributes
     ----------
-    median : Compared
-    deviation : Compared
+    place : Cell
+    source : {"paper", "replication", "corrected"}
+    median : float or None
+        Of the whole: what the attack reads, and its search.
+    deviation : float or None
+        Over the timings, of what was timed more than once: the search alone where there is a
+        `matrix`, else the whole.
+    matrix : float or None
+        Of the matrix that the attack reads, which is made once; None where each timing has it.
+    flips, timings : float or None
+        Labels flipped, and how often that was timed; means over the seeds.
     """
 
-    median: Compared
-    deviation: Compared
+    place: Cell
+    source: str
+    median: float | None
+    deviation: float | None
+    matrix: float | None
+    flips: float | None
+    timings: float | None
+
+    @property
+    def search(self) -> float | None:
+        """The median of the search alone; None where it was not timed apart."""
+        if self.median is None or self.matrix is None:
+            return None
+        # A mean of medians less a mean may miss zero by a rounding.
+        return max(0.0, self.median - self.matrix)
 
 
 @dataclass(frozen=True)
@@ -141,27 +164,30 @@ def correlations(results: Results) -> tuple[Correlation, ...]:
 
 
 def _spread(results: Results, place: Cell, column: str) -> tuple[float, float] | None:
-    """Read the two ends of a spread, of the row that stands for a cell."""
+    """Return the two ends of a spread, each a mean over the seeds."""
     for preset in ("replication", "corrected"):
-        row = results.first(place, preset)
-        low, high = (number_of(row.get(f"{column}_{end}")) for end in ("low", "high"))
-        if not (math.isnan(low) or math.isnan(high)):
+        low, high = (results.value(place, preset, f"{column}_{end}") for end in ("low", "high"))
+        if low is not None and high is not None:
             return low, high
     return None
 
 
 def timings(results: Results) -> tuple[Timing, ...]:
-    """Return Table 3, MIR first on each data set."""
+    """Return Table 3, MIR first on each data set, the paper's line before ours."""
     ordered = sorted(
         results.places("seconds"),
         key=lambda place: (order_of(place.dataset), place.labeled, ATTACKS.index(place.attack)),
     )
-    return tuple(
-        Timing(
-            results.compare(place, "seconds_median"), results.compare(place, "seconds_deviation")
-        )
-        for place in ordered
-    )
+    columns = ("seconds_median", "seconds_deviation", "seconds_matrix", "flips", "timings")
+    found = []
+    for place in ordered:
+        for source in ("paper", *results.presets):
+            median, deviation, matrix, *sizes = (
+                value_of(results, source, place, column) for column in columns
+            )
+            # No seconds of a matrix: each timing has all of the attack in it.
+            found.append(Timing(place, source, median, deviation, matrix or None, *sizes))
+    return tuple(found)
 
 
 def attack_errors(results: Results) -> tuple[Compared, ...]:

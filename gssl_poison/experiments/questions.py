@@ -73,6 +73,11 @@ class Plan:
         for name in ("questions", "datasets", "models"):
             if not getattr(self, name):
                 raise InputError(f"{name} is empty; name at least one.")
+        if self.questions == ("rq2",) and self.models == ("transductive",):
+            raise InputError(
+                "rq2 asks what models learn from the labels, and models=('transductive',) names "
+                "none; add 'forest' or 'mlp'."
+            )
 
     def cells(self) -> tuple[Cell, ...]:
         """Return the cells, sorted, each once, with those that others are made of."""

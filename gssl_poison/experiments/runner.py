@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import available_memory
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import DatasetNotFoundError, GsslPoisonError, InputError
 from gssl_poison.experiments.cells import Cell
+from gssl_poison.experiments.jobs import run_tasks
 from gssl_poison.experiments.measuring import (
     Task,
     key_for,
@@ -27,39 +25,16 @@ from gssl_poison.experiments.measuring import (
 )
 from gssl_poison.experiments.perceptron import check_torch_device
 from gssl_poison.experiments.questions import Plan
-from gssl_poison.experiments.store import Store
-from gssl_poison.experiments.tables import table_of, write_tables
-from gssl_poison.experiments.workplace import prepare
+from gssl_poison.experiments.store import Finished, Store
+from gssl_poison.experiments.tables import CELL_COLUMNS, table_of, write_tables
+from gssl_poison.experiments.watching import Progress, Watch
+from gssl_poison.experiments.workplace import size_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
-
-# Seconds between looks at what workers have saved.
-_LOOK = 0.5
 # A group holds about this many square matrices of all its points at once.
 _SQUARES = 5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    done, cells : int
-        Cells finished, those of earlier runs among them, and all.
-    stage : str
-        What is being measured.
-    seconds_left : float or None
-        An estimate from what this run has finished, by the weight of cells; None before the first.
-    """
-
-    done: int
-    cells: int
-    stage: str
-    seconds_left: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +46,8 @@ class Reproduction:
     table : pandas.DataFrame
         One row a cell of the plan, sorted by the fields of `Cell`.
     everything : pandas.DataFrame
-        The same of all cells in the folder, of other plans too.
+        The same of all cells in the folder, of other plans too, but for those that would now be
+        measured in another way: with other versions, other data.
     measured : int
         Cells that this run measured; the others were there.
     stages : mapping of str to float
@@ -113,13 +89,17 @@ def reproduce(
     Returns
     -------
     Reproduction
-        All rows of the folder are in ``results.csv`` and ``results.parquet`` there, too.
+        All rows of the folder that are measured with the same versions, data and rules are in
+        ``results.csv`` and ``results.parquet`` there, too.
 
     Raises
     ------
     InputError
         The device or the number of jobs is none, a cell has less than one label or flip, or the
         folder cannot be written to.
+    GsslPoisonError
+        A cell cannot be measured, say because memory does not hold its K; of that one's type, and
+        only when all others are measured and the tables written.
     DatasetNotFoundError
         The file of a data set is missing.
     DeviceError
@@ -156,18 +136,38 @@ def reproduce(
     keys = {cell: key_for(cell, used) for one in plans for cell in one.cells()}
     done = store.load_all(store.keys() & set(keys.values()))
     missing = [cell for cell in sorted(keys) if keys[cell] not in done]
-    watch = _Watch(store, keys, missing, progress)
-    stages = {}
+    watch = Watch(store, keys, missing, progress)
+    stages, refused = {}, []
     for stage in _stages(missing, store, keys, used):
         started = time.perf_counter()
         with watch.during(stage.name, stage.cells):
-            _run(stage.work, stage.tasks(), n_jobs if stage.parallel else 1, stage.most_jobs)
+            jobs = n_jobs if stage.parallel else 1
+            refused += run_tasks(stage.work, stage.tasks(), jobs, stage.most_jobs)
         stages[stage.name] = time.perf_counter() - started
     found = store.load_all()
-    everything = table_of(found.values(), frozenset(keys.values()))
+    current = [one for one in found.values() if _is_current(one)]
+    everything = table_of(current, frozenset(keys.values()))
     write_tables(everything, store.folder)
+    if refused:
+        lost = len(set(keys.values()) - set(found))
+        raise type(refused[0])(
+            f"{lost:,} of {len(keys):,} cells could not be measured; the others are kept, and "
+            f"{store.folder / 'results.csv'} has them. Why: {refused[0]}"
+        ) from refused[0]
     table = table_of(found[key] for key in keys.values())
     return Reproduction(table, everything, len(missing), stages)
+
+
+def _is_current(one: Finished) -> bool:
+    """Tell whether a cell would be measured the same way now: same data, versions and rules."""
+    row = one.row
+    try:
+        cell = Cell(**{name: row[name] for name in CELL_COLUMNS if name in row})
+        return key_for(cell, str(row["device"])) == one.key
+    except DatasetNotFoundError:
+        return True  # its data are not here to be compared
+    except (GsslPoisonError, KeyError, TypeError):
+        return False  # of a version that had other cells
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _stages(
         return lambda: [Task(some, store.folder, device, os.getpid()) for some in _groups(cells)]
 
     if inferred:
-        squares = max(prepare(cell.dataset).codes.size for cell in _firsts(inferred)) ** 2
+        squares = max(size_of(cell.dataset) for cell in inferred) ** 2
         most = max(1, available_memory() // (8 * _SQUARES * squares))
         yield _Stage("label inference", inferred, measure_group, tasks_of(inferred), most_jobs=most)
     if trained:
@@ -215,18 +215,8 @@ def _groups(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
     found: dict[tuple[str, str, int], list[Cell]] = defaultdict(list)
     for cell in cells:
         found[cell.group].append(cell)
-    size = {group: prepare_size(group[0]) for group in found}
+    size = {group: size_of(group[0]) for group in found}
     return [tuple(found[g]) for g in sorted(found, key=lambda g: (-size[g], g))]
-
-
-def _firsts(cells: Iterable[Cell]) -> list[Cell]:
-    """Return one cell of every data set."""
-    return list({cell.dataset: cell for cell in cells}.values())
-
-
-def prepare_size(dataset: str) -> int:
-    """Return the number of training points of a data set."""
-    return int(prepare(dataset).codes.size)
 
 
 def _trainings(cells: list[Cell], store: Store, keys: dict[Cell, str], device: str) -> list[Task]:
@@ -235,61 +225,16 @@ def _trainings(cells: list[Cell], store: Store, keys: dict[Cell, str], device: s
     for cell in cells:
         parent = store.load(keys[cell.inferred_by])
         if parent is None or parent.codes is None:
-            raise InputError(
-                f"the labels inferred for {cell.inferred_by} are not whole in {store.folder}; "
-                "run the same command again, and they are inferred anew."
-            )
+            continue  # what refused it is said at the end
         labels = hashlib.sha256(parent.codes.tobytes()).hexdigest()
         found[cell.dataset, cell.seed, labels].append(cell)
     return [Task(tuple(some), store.folder, device, os.getpid()) for some in found.values()]
 
 
-def _run(
-    work: Callable[[Task], None], tasks: list[Task], n_jobs: int | None, most: int | None
-) -> None:
-    """Run tasks by joblib, as many at a time as is said and as memory holds."""
-    from joblib import Parallel, delayed, effective_n_jobs
-
-    if n_jobs == 1:
-        # Here, whatever backend is set: what is timed must be alone.
-        for task in tasks:
-            work(task)
-        return
-    jobs = effective_n_jobs(n_jobs)
-    n_jobs = min(jobs, len(tasks), most or jobs)
-    # One by one as they come: an error in a worker ends the run at once.
-    for _ in Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")(
-        delayed(_as_long_as_wanted)(work, task) for task in tasks
-    ):
-        pass
-
-
-def _as_long_as_wanted(work: Callable[[Task], None], task: Task) -> None:
-    """Do a task, and end with the run: a worker whose run is killed would go on for hours."""
-    if os.getppid() != task.owner:
-        # The run itself, or a worker that a cluster looks after.
-        work(task)
-        return
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(_LOOK):
-            if os.getppid() != task.owner:
-                os._exit(1)
-
-    looking = threading.Thread(target=look, name="owner", daemon=True)
-    looking.start()
-    try:
-        work(task)
-    finally:
-        over.set()
-        looking.join()
-
-
 def _check_sizes(plan: Plan) -> None:
     """Refuse parts of points and of labels that are less than one, before anything is measured."""
     for cell in plan.cells():
-        n = prepare_size(cell.dataset)
+        n = size_of(cell.dataset)
         n_labels = int(cell.labeled * n)
         if n_labels < 1:
             raise InputError(
@@ -301,75 +246,3 @@ def _check_sizes(plan: Plan) -> None:
                 f"labeled={cell.labeled} of the {n:,} points of {cell.dataset} are {n_labels} "
                 f"labels, and budget={cell.budget} of them is less than one; give larger parts."
             )
-
-
-class _Watch:
-    """Tells how far a run is, by looking at what is saved: that works for workers anywhere."""
-
-    def __init__(
-        self,
-        store: Store,
-        keys: dict[Cell, str],
-        missing: list[Cell],
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.store = store
-        self.keys = keys
-        self.waiting = {keys[cell]: weight_of(cell) for cell in missing}
-        self.n_cells = len(keys)
-        self.all = sum(self.waiting.values())
-        self.progress = progress
-        self.started = time.monotonic()
-
-    @contextmanager
-    def during(self, stage: str, cells: list[Cell]) -> Iterator[None]:
-        """Look on while a stage runs."""
-        logger.info("%s: %d cells", stage, len(cells))
-        if self.progress is None:
-            yield
-            return
-        over = threading.Event()
-
-        def look() -> None:
-            while not over.wait(_LOOK):
-                self.tell(stage)
-
-        looking = threading.Thread(target=look, name="progress", daemon=True)
-        self.tell(stage)
-        looking.start()
-        try:
-            yield
-        finally:
-            over.set()
-            looking.join()
-            self.tell(stage)
-
-    def tell(self, stage: str) -> None:
-        """Say what is done by now."""
-        saved = self.store.keys()
-        for key in [key for key in self.waiting if key in saved]:
-            del self.waiting[key]
-        left = sum(self.waiting.values())
-        done = self.all - left
-        spent = time.monotonic() - self.started
-        if self.progress is not None:
-            self.progress(
-                Progress(
-                    self.n_cells - len(self.waiting),
-                    self.n_cells,
-                    stage,
-                    spent * left / done if done else None,
-                )
-            )
-
-
-def weight_of(cell: Cell) -> float:
-    """Return a guess of what a cell costs against others, for the time left."""
-    from gssl_poison.experiments.studies import study_of
-
-    n = prepare(study_of(cell.dataset).dataset).codes.size / 10_000
-    if cell.kind == "correlation":
-        return 30.0 * n * n * cell.labeled / 0.15
-    if cell.kind == "seconds":
-        return 1.0 if cell.attack == "mir" else 40.0 * n * n
-    return {"forest": 8.0, "mlp": 3.0, "transductive": 6.0 * n * n}[cell.model]

@@ -28,6 +28,7 @@ FIGURES = (
     "flips",
     "checks",
     "error",
+    "error_inferred",
     *_CORRELATIONS,
     "seconds_median",
     "seconds_deviation",

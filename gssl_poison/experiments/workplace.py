@@ -84,6 +84,12 @@ def fingerprint_of(dataset: str) -> str:
     return prepare(dataset).fingerprint
 
 
+@cache
+def size_of(dataset: str) -> int:
+    """Return the number of training points of a data set."""
+    return int(prepare(dataset).codes.size)
+
+
 class Workplace:
     """The matrices of one data set, preset and seed, computed when the first cell asks for them.
 

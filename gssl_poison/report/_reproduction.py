@@ -11,7 +11,7 @@ from gssl_poison._atomic import atomic_write
 from gssl_poison.exceptions import InputError
 from gssl_poison.experiments.comparison import Results, number_of, read_results
 from gssl_poison.experiments.explanations import Explanation, explanations
-from gssl_poison.experiments.findings import Finding, findings, tally
+from gssl_poison.experiments.findings import Finding, findings, judged_on, tally
 from gssl_poison.experiments.judging import FAILS, HOLDS, IN_PART, UNMEASURED
 from gssl_poison.experiments.names import part_text, signed, title_of
 from gssl_poison.experiments.paper import PAPER_DATASETS
@@ -220,9 +220,13 @@ def _headline(found: Iterable[Finding], results: Results) -> tuple[tuple[str, bo
     if not judged:
         return (("No conclusion of the paper", True), (" can be judged by these cells.", False))
     how = "with sound solvers" if preset == "corrected" else "by its own procedure"
+    names = judged_on(results, preset)
+    on = listing(map(title_of, names))
+    if not set(names) <= set(PAPER_DATASETS):
+        on += ", which it does not have"
     return (
         (f"{counts[HOLDS]} of {judged}", True),
-        (f" conclusions of the paper hold here {how}.", False),
+        (f" conclusions of the paper hold here {how}, on {on}.", False),
     )
 
 

@@ -90,6 +90,8 @@ def _table(table: Table) -> list[str]:
             for value in line.values
         ]
         lines.append("| " + " | ".join([*map(escape, line.heads), *values]) + " |")
+    if table.foot:
+        lines += ["", escape(table.foot)]
     return [*lines, ""]
 
 

@@ -81,6 +81,8 @@ class Table:
         Names of the columns of names.
     columns : tuple of Column
     lines : tuple of Line
+    foot : str
+        What is to be known of its figures; may be empty.
     """
 
     title: str
@@ -88,6 +90,7 @@ class Table:
     heads: tuple[str, ...]
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
+    foot: str = ""
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
@@ -117,6 +120,7 @@ class Table:
 
 ABSENT = Value(NOT_RUN, "absent")
 UNPRINTED = Value(NOT_PRINTED, "absent")
+NONE = Value("\u2013", "absent")
 
 
 def make_lines(rows: Iterable[tuple[Sequence[str], Sequence[Value]]]) -> tuple[Line, ...]:
@@ -161,7 +165,7 @@ def printed_value(paper: float | None, scale: float = 100.0) -> Value:
 def difference_value(difference: float | None, column: str = "error") -> Value:
     """Write a difference, signed, with a mark and a tone that say how large it is."""
     if difference is None:
-        return Value("\u2013", "absent")
+        return NONE
     tone = tone_of(difference, column)
     decimals = 2 if column == "error" else 3
     return Value(f"{SIGNS[tone]}{NBSP}{signed(difference, decimals)}", tone)
