@@ -552,3 +552,58 @@ def test_rows_of_other_versions_are_not_shown(tmp_path, monkeypatch):
     done = reproduce(replace(plan, labeled=(0.2,)), tmp_path, n_jobs=1)
     assert set(done.everything["labeled"]) == {0.2}
     assert len(Store(tmp_path).keys()) == 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed by Linux")
+def test_workers_end_with_a_run_that_is_killed(tmp_path):
+    script = (
+        "from pathlib import Path\n"
+        "from gssl_poison.experiments import Plan, reproduce\n"
+        "plan = Plan(('rq2', 'rq3'), 'replication', ('digits-1-7', 'digits'), (0.1, 0.25),"
+        " (0.1, 0.2), repeats=3)\n"
+        f"reproduce(plan, Path({str(tmp_path)!r}), n_jobs=2)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    store, until = Store(tmp_path), time.monotonic() + 60.0
+    while not store.keys() and time.monotonic() < until:
+        time.sleep(0.01)
+    workers = _children(run.pid)
+    run.kill()
+    run.wait()
+    assert len(workers) >= 2
+    until = time.monotonic() + 30.0
+    while any(_runs(pid) for pid in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(_runs(pid) for pid in workers)
+
+
+def test_a_task_of_a_run_that_is_gone_is_not_begun(tmp_path, monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    task = measuring.Task(SMALL.cells(), tmp_path, owner=ended.pid, host=os.uname().nodename)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "_exit", _ExitedError.now)
+    with pytest.raises(_ExitedError):
+        jobs._as_long_as_wanted(measuring.measure_group, task)
+    assert Store(tmp_path).keys() == frozenset()
+    # That of another machine is nothing that can be told here.
+    assert jobs._as_long_as_wanted(lambda _: None, replace(task, host="elsewhere")) is None
+
+
+class _ExitedError(Exception):
+    @classmethod
+    def now(cls, _code):
+        raise cls
+
+
+def _children(pid):
+    listed = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in listed for child in file.read_text().split()]
+
+
+def _runs(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import threading
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,8 @@ from gssl_poison.experiments.measuring import Task
 
 # Seconds between looks at whether the run is still there.
 _LOOK = 0.5
+# Who adopts a process whose parent has died.
+_INIT = 1
 
 
 def run_tasks(
@@ -65,7 +68,10 @@ def _refusal_of(work: Callable[[Task], None], task: Task) -> GsslPoisonError | N
 
 def _as_long_as_wanted(work: Callable[[Task], None], task: Task) -> GsslPoisonError | None:
     """Do a task, and end with the run: a worker whose run is killed would go on for hours."""
-    if os.getppid() != task.owner:
+    parent = os.getppid()
+    if parent != task.owner:
+        if parent == _INIT and os.getpid() != task.owner and _is_gone(task):
+            os._exit(1)  # killed between two tasks
         # The run itself, or a worker that a cluster looks after.
         return _refusal_of(work, task)
     over = threading.Event()
@@ -82,3 +88,16 @@ def _as_long_as_wanted(work: Callable[[Task], None], task: Task) -> GsslPoisonEr
     finally:
         over.set()
         looking.join()
+
+
+def _is_gone(task: Task) -> bool:
+    """Tell whether the run that a task belongs to was here, and is here no more."""
+    if task.host != platform.node():
+        return False
+    try:
+        os.kill(task.owner, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -47,7 +47,8 @@ class Task:
     cells: tuple[Cell, ...]
     folder: Path
     device: str = "cpu"
-    owner: int = 0  # the process that runs the plan
+    owner: int = 0  # the process that runs the plan, and where
+    host: str = ""
 
 
 def settings_for(cell: Cell, device: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -191,7 +192,10 @@ def _stages(
     inferred = [cell for cell in missing if cell not in set(timed) | set(trained)]
 
     def tasks_of(cells: list[Cell]) -> Callable[[], list[Task]]:
-        return lambda: [Task(some, store.folder, device, os.getpid()) for some in _groups(cells)]
+        return lambda: [
+            Task(some, store.folder, device, os.getpid(), platform.node())
+            for some in _groups(cells)
+        ]
 
     if inferred:
         squares = max(size_of(cell.dataset) for cell in inferred) ** 2
@@ -228,7 +232,10 @@ def _trainings(cells: list[Cell], store: Store, keys: dict[Cell, str], device: s
             continue  # what refused it is said at the end
         labels = hashlib.sha256(parent.codes.tobytes()).hexdigest()
         found[cell.dataset, cell.seed, labels].append(cell)
-    return [Task(tuple(some), store.folder, device, os.getpid()) for some in found.values()]
+    return [
+        Task(tuple(some), store.folder, device, os.getpid(), platform.node())
+        for some in found.values()
+    ]
 
 
 def _check_sizes(plan: Plan) -> None:
