@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import time
 import zlib
 from collections.abc import Collection, Mapping
@@ -133,10 +134,11 @@ class Store:
         """Refuse a folder that cannot be one, or cannot be written to, before the first cell."""
         try:
             (self.folder / CELLS).mkdir(parents=True, exist_ok=True)
-            with atomic_write(self.folder / CELLS / "probe") as temporary:
+            # A name of its own: another run may look at the same moment.
+            probe = self.folder / CELLS / f"{_UNFINISHED}probe-{secrets.token_hex(6)}"
+            with atomic_write(probe) as temporary:
                 temporary.write_bytes(b"")
-            # Another run may look at the same moment.
-            (self.folder / CELLS / "probe").unlink(missing_ok=True)
+            probe.unlink()
         except OSError as error:
             raise InputError(
                 f"results cannot be written to {self.folder} ({error.strerror or error}); "
