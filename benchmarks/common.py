@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import platform
 import shlex
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gssl_poison import __version__
-from gssl_poison._arrays import n_threads
+from gssl_poison.experiments.machine import machine_name
 
 # The threads of a BLAS spin for some milliseconds after a product, on processors that the next
 # candidate needs.
@@ -58,18 +57,6 @@ def gemm_rate(precision="float32", size=3072, repeats=7):
     return 2 * size**3 / float(np.median(seconds)) / 1e9
 
 
-def processor():
-    """Return the name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {n_threads()} threads"
-
-
 def write_rows(name, rows):
     """Write one CSV of results: every row carries command, machine, date and version.
 
@@ -77,7 +64,7 @@ def write_rows(name, rows):
     """
     stamp = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "machine": processor(),
+        "machine": machine_name(),
         "date": datetime.date.today().isoformat(),
         "version": __version__,
     }

@@ -76,12 +76,15 @@ def print_reproduction(done: Reproduction, folder: Path, *, as_json: bool) -> No
 
     from gssl_poison.experiments.comparison import read_results
     from gssl_poison.experiments.findings import findings
+    from gssl_poison.experiments.judging import UNMEASURED
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("the paper concludes", "replication", "corrected"):
         table.add_column(name)
     for finding in findings(read_results(done.everything)):
+        if finding.replication.word == finding.corrected.word == UNMEASURED:
+            continue  # another question's
         # A space that must not break is for the report.
         claim = finding.claim.replace("\xa0", " ")
         table.add_row(plain(claim), finding.replication.word, finding.corrected.word)

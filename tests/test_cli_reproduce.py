@@ -79,6 +79,9 @@ def test_the_installed_command(tmp_path):
     assert f"Tables and figures: {Path('here') / 'report.html'}" in said
     assert f"Every figure with its settings: {Path('here') / 'results.csv'}" in said
     assert "the paper concludes" in said
+    # Of the question that was asked, and of no other.
+    assert "The correlation is stronger under label propagation" in said
+    assert "Relabelling" not in said
     assert "\\x" not in said
     assert "Traceback" not in done.stderr
     assert "digits" in (tmp_path / "here" / "report.html").read_text(encoding="utf-8")

@@ -50,7 +50,6 @@ class Watch:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self.store = store
-        self.keys = keys
         self.waiting = {keys[cell]: weight_of(cell) for cell in missing}
         self.n_cells = len(keys)
         self.all = sum(self.waiting.values())
