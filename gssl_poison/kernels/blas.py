@@ -37,7 +37,7 @@ def add_product(C: Floats, A: Floats, B: Floats) -> None:
     A : (m, k) float64
         The same.
     B : (k, n) float64
-        The same; none of the three may overlap.
+        The same, or the transpose of one; none of the three may overlap.
 
     Notes
     -----
@@ -55,17 +55,20 @@ def add_product(C: Floats, A: Floats, B: Floats) -> None:
     (m, n), k = C.shape, A.shape[1]
     if min(m, n, k) == 0:
         return
-    for block in (C, A, B):
+    turned = B.strides[1] != B.itemsize
+    stored = B.T if turned else B
+    for block in (C, A, stored):
         if block.dtype != np.float64 or block.strides[1] != block.itemsize:
             raise TypeError("add_product works on float64 blocks of C-ordered arrays")
     if A.shape[0] != m or B.shape != (k, n):
         raise ValueError(f"shapes {A.shape} and {B.shape} do not give {C.shape}")
     # Row-major C += A B is column-major C^T += B^T A^T. A single row's stride says nothing.
-    sizes = [ctypes.c_int(value) for value in (n, m, k, _stride(B), _stride(A), _stride(C))]
+    sizes = [ctypes.c_int(value) for value in (n, m, k, _stride(stored), _stride(A), _stride(C))]
     n_, m_, k_, ldb, lda, ldc = (ctypes.byref(value) for value in sizes)
     plain, one = ctypes.byref(ctypes.c_char(b"N")), ctypes.byref(ctypes.c_double(1.0))
-    b, a, c = (block.ctypes.data for block in (B, A, C))
-    _dgemm()(plain, plain, n_, m_, k_, one, b, ldb, a, lda, one, c, ldc)
+    either = ctypes.byref(ctypes.c_char(b"T")) if turned else plain
+    b, a, c = (block.ctypes.data for block in (stored, A, C))
+    _dgemm()(either, plain, n_, m_, k_, one, b, ldb, a, lda, one, c, ldc)
 
 
 def _stride(block: Floats) -> int:

@@ -23,8 +23,8 @@ Floats = npt.NDArray[np.float64]
 
 # Panels are summed in so many groups, whatever the number of threads, each into its own vectors.
 _GROUPS = 16
-# Vectors multiplied at a time.
-_VECTORS = 128
+# Vectors multiplied at a time, where as many numbers hold them; a multiple of what BLAS works on.
+_VECTORS, _NUMBERS = 1024, 2**24
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RBFOperator:
 
         Notes
         -----
-        Reads every stored weight once for up to 128 columns; "free" computes them anew, at
+        Reads every stored weight once for 128 columns, or up to 1,024 of few points; "free" computes them anew, at
         ``n^2 d`` operations.
         """
         vectors = self._as_vectors(F)
@@ -152,8 +152,9 @@ class RBFOperator:
         """Multiply by the scaled weights."""
         out = np.empty_like(F)
         with one_blas_thread():
-            for start in range(0, F.shape[1], _VECTORS):
-                part = slice(start, min(start + _VECTORS, F.shape[1]))
+            step = max(128, min(_VECTORS, _NUMBERS // self.n // 128 * 128))
+            for start in range(0, F.shape[1], step):
+                part = slice(start, min(start + step, F.shape[1]))
                 out[:, part] = self._multiply_few(F[:, part])
         return out
 

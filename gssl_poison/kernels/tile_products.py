@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gssl_poison.kernels.blas import add_product
 from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.cpu import _REORDER
 
@@ -43,8 +44,8 @@ def multiply(
         weights = workspace.take("converted", tile.shape, "float64")
         np.copyto(weights, tile)
     rows, columns = slice(row, row + tile.shape[0]), slice(column, column + tile.shape[1])
-    out[:, rows] += F[:, columns] @ weights.T
-    out[:, columns] += F[:, rows] @ weights
+    add_product(out[:, rows], F[:, columns], weights.T)
+    add_product(out[:, columns], F[:, rows], weights)
 
 
 @njit(nogil=True, cache=True, fastmath=_REORDER)
