@@ -97,7 +97,7 @@ def attacks(place, X, problem, cells, samples):
     )
     del S
     started = time.perf_counter()
-    K = Published.of(problem).K  # the inverse is LAPACK's there as well, on one thread here
+    K = Published.of(problem, repeatable=False).K  # LAPACK's inverse, there as well
     inverse = time.perf_counter() - started
     seconds = transcriptions.greedy(K, y, y_U, most, rounds=1)[2]
     # A round that finds no gain is the last one; a budget that stops before has none.

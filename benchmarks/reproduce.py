@@ -3,9 +3,9 @@
     GSSL_POISON_DATA=... python benchmarks/reproduce.py all --preset replication --out DIR
 
 Takes the arguments of `gssl-poison reproduce`, runs it, and writes the rows of each preset that the
-folder holds to benchmarks/results/reproduction-PRESET.csv, and the wall-clock seconds of what this
-run measured to reproduction-seconds.csv. A run that was stopped goes on; its seconds are then those
-of the part.
+folder holds to benchmarks/results/reproduction-PRESET.csv, beside those of cells that it does not
+hold, and the wall-clock seconds of what this run measured to reproduction-seconds.csv. A run that
+was stopped goes on; its seconds are then those of the part.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def main():
     for preset, rows in table.groupby("preset"):
         name = f"reproduction-{preset}"
         earlier = {_cell(row): row for row in read_rows(name)}
-        kept = []
+        kept = {}
         for record in rows.to_dict(orient="records"):
             row = {k: _text(v) for k, v in record.items() if k not in LEFT_OUT}
             before = earlier.get(_cell(row))
             # What was measured then keeps its command and date.
             same = before is not None and all(before[k] == v for k, v in row.items() if k in before)
-            kept.append(before if same else row)
-        write_rows(name, kept)
+            kept[_cell(row)] = before if same else row
+        write_rows(name, [row for _, row in sorted({**earlier, **kept}.items())])
     if done["measured"]:
         stages = {**done["seconds"], "whole command": seconds}
         write_rows(

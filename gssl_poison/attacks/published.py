@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,15 +62,21 @@ class Published:
     labeled: Integers = field(repr=False)
 
     @classmethod
-    def of(cls, problem: Problem) -> Published:
+    def of(cls, problem: Problem, *, repeatable: bool = True) -> Published:
         """Form the K of a problem; only its graph and its labelled points matter.
+
+        Parameters
+        ----------
+        problem : Problem
+        repeatable : bool
+            See `published_kernel`.
 
         Raises
         ------
         InputError, NumericalError
             See `published_kernel`.
         """
-        K, note = published_kernel(problem.graph, problem.labeled)
+        K, note = published_kernel(problem.graph, problem.labeled, repeatable=repeatable)
         return cls(K, note, problem.graph, problem.labeled)
 
     def check_fits(self, problem: Problem, name: str) -> None:
@@ -99,7 +106,9 @@ def _same_graph(one: Graph, other: Graph) -> bool:
     return not (one.X != other.X).nnz if one.is_sparse else np.array_equal(one.X, other.X)
 
 
-def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
+def published_kernel(
+    graph: Graph, labeled: Integers, *, repeatable: bool = True
+) -> tuple[Floats, str]:
     """Return ``K = (D_UU - S_UU)^-1 S_UL`` as the published code of the attacks computes it.
 
     Parameters
@@ -107,6 +116,8 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
     graph : RBFGraph
     labeled : (l,) int64
         Row numbers of the labelled points.
+    repeatable : bool, default True
+        Run BLAS and LAPACK on one thread; False lets them have all, which is faster.
 
     Returns
     -------
@@ -131,8 +142,8 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
     three (u, u) matrices.
 
     Where K is void its rounding errors are all there is to it, and they depend on the order of the
-    operations. BLAS and LAPACK run on one thread here, so that K is the same for any number of
-    them; another BLAS, or a processor for which it chooses other kernels, may still give another K.
+    operations. On one thread K is the same for any number of them; another BLAS, or a processor for
+    which it chooses other kernels, may still give another K.
 
     References
     ----------
@@ -157,7 +168,8 @@ def published_kernel(graph: Graph, labeled: Integers) -> tuple[Floats, str]:
     unlabeled = other_rows(labeled, graph.n_points)
     _refuse_beyond_memory(unlabeled.size, labeled.size)
     # Overflow and NaN are what happens here to the published code; the note and the check say so.
-    with one_blas_thread(), np.errstate(all="ignore"):
+    threads = one_blas_thread() if repeatable else nullcontext()
+    with threads, np.errstate(all="ignore"):
         matrix, S_UL = _laplacian(graph, unlabeled, labeled)
         try:
             K: Floats = np.linalg.inv(matrix) @ S_UL

@@ -16,9 +16,15 @@ from gssl_poison.experiments.comparison import (
     Results,
     number_of,
 )
-from gssl_poison.experiments.names import ATTACK_NAMES, MODEL_NAMES, part_text, signed, title_of
+from gssl_poison.experiments.names import (
+    ATTACK_NAMES,
+    MODEL_NAMES,
+    part_text,
+    signed,
+    title_of,
+)
 from gssl_poison.experiments.paper import printed, printed_cells
-from gssl_poison.experiments.paper_tables import attack_errors
+from gssl_poison.experiments.paper_tables import Correlation, attack_errors, correlations
 from gssl_poison.experiments.questions import BUDGETS
 
 # Points kept for testing (the paper's Table 1).
@@ -95,6 +101,48 @@ def explanations(results: Results, points: float = NEAR_POINTS) -> tuple[Explana
                 list(ATTACK_NAMES).index(e.compared.place.attack),
             ),
         )
+    )
+
+
+def explain_samples(results: Results) -> str:
+    """Say which printed coefficients of Table 2 samples explain, and which they do not.
+
+    Parameters
+    ----------
+    results : Results
+
+    Returns
+    -------
+    str
+        Sentences; empty where no coefficient stands beside a printed one.
+    """
+    known = [one for one in correlations(results) if one.inside(one.mir_spread) is not None]
+    if not known:
+        return ""
+    with_mir = [one for one in known if one.inside(one.mir_spread)]
+    outside = [one for one in known if one not in with_mir and not one.inside(one.argmax_spread)]
+    either = len(known) - len(outside)
+    told = (
+        f"Of {len(known)} printed coefficients {len(with_mir)} are inside with MIR and {either} "
+        "with MIR or the argmax count, which the published code correlates."
+    )
+    if outside:
+        told += (
+            f" Outside both: {'; '.join(map(_of_sample, outside))}. Of samples drawn this way one "
+            "in twenty lies outside by chance; which one was drawn is not in the source."
+        )
+    return told
+
+
+def _of_sample(one: Correlation) -> str:
+    """Say how far a printed coefficient is from where samples lie, with the nearer count."""
+    place, paper = one.mir.place, one.mir.paper or 0.0
+    spreads = [spread for spread in (one.mir_spread, one.argmax_spread) if spread]
+    low, high = min(spreads, key=lambda ends: max(ends[0] - paper, paper - ends[1]))
+    side = f"below {low:.3f}" if paper < low else f"above {high:.3f}"
+    return (
+        f"{title_of(place.dataset)}, {part_text(place.labeled)} labelled, {place.victim}, "
+        f"{one.mir.column.capitalize()}: {paper:.2f} is {side}"
     )
 
 

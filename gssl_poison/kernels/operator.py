@@ -99,8 +99,8 @@ class RBFOperator:
 
         Notes
         -----
-        Reads every stored weight once for 128 columns, or up to 1,024 of few points; "free" computes them anew, at
-        ``n^2 d`` operations.
+        Reads every stored weight once for 128 columns, or up to 1,024 of few points; "free"
+        computes them anew, at ``n^2 d`` operations.
         """
         vectors = self._as_vectors(F)
         if self.kept is not None:

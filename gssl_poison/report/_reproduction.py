@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gssl_poison._atomic import atomic_write
 from gssl_poison.exceptions import InputError
 from gssl_poison.experiments.comparison import Results, number_of, read_results
-from gssl_poison.experiments.explanations import Explanation, explanations
+from gssl_poison.experiments.explanations import Explanation, explain_samples, explanations
 from gssl_poison.experiments.findings import Finding, findings, judged_on, tally
 from gssl_poison.experiments.judging import FAILS, HOLDS, IN_PART, UNMEASURED
 from gssl_poison.experiments.names import part_text, signed, title_of
@@ -161,7 +161,7 @@ def make_page(table: pd.DataFrame, command: str | None = None) -> ReproductionPa
             "The paper's code takes one unseeded sample of 10\u00a0% of them, with replacement: "
             "\u201csamples\u201d is where 95\u00a0% of 1,000 such samples lie, \u201cinside\u201d "
             "whether the paper's figure, as rounded, is among them. They are of the replication "
-            "where that was run.",
+            f"where that was run. {explain_samples(results)}".rstrip(),
             table_two(results),
             "rq1",
         ),
