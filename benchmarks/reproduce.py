@@ -10,6 +10,7 @@ was stopped goes on; its seconds are then those of the part.
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import sys
@@ -22,14 +23,14 @@ from common import read_rows, write_rows
 
 from gssl_poison.cli import app
 
-# What is the same in all rows, or says nothing to a reader.
-LEFT_OUT = ("key", "data", "finished", "machine")
+# What says nothing to a reader. The machine and the day are those of the measurement.
+LEFT_OUT = ("key", "data", "finished")
 
 
 def main():
     arguments = ["reproduce", *sys.argv[1:], "--json"]
     printed = io.StringIO()
-    started = time.perf_counter()
+    started, began = time.perf_counter(), datetime.datetime.now(datetime.UTC)
     with redirect_stdout(printed):
         status = app(arguments, standalone_mode=False)
     seconds = time.perf_counter() - started
@@ -43,11 +44,21 @@ def main():
         kept = {}
         for record in rows.to_dict(orient="records"):
             row = {k: _text(v) for k, v in record.items() if k not in LEFT_OUT}
-            before = earlier.get(_cell(row))
-            # What was measured then keeps its command and date.
-            same = before is not None and all(before[k] == v for k, v in row.items() if k in before)
-            kept[_cell(row)] = before if same else row
-        write_rows(name, [row for _, row in sorted({**earlier, **kept}.items())])
+            row["date"] = record["finished"][:10]
+            if datetime.datetime.fromisoformat(record["finished"]) < began.replace(microsecond=0):
+                # Measured by an earlier run, whose command is there if it wrote the row.
+                before = earlier.get(_cell(row), {})
+                same = all(before.get(k) == v for k, v in row.items())
+                row["command"] = before["command"] if same else "an earlier run of the same folder"
+            kept[_cell(row)] = row
+        beside = {cell: row for cell, row in earlier.items() if cell not in kept}
+        others = {row["versions"] for row in beside.values()} - set(rows["versions"])
+        if others:
+            sys.exit(
+                f"{name}.csv has rows of other versions ({', '.join(others)}) that this folder "
+                "does not hold; measure them again, or remove the file."
+            )
+        write_rows(name, [row for _, row in sorted({**beside, **kept}.items())])
     if done["measured"]:
         stages = {**done["seconds"], "whole command": seconds}
         write_rows(

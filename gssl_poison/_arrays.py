@@ -59,6 +59,8 @@ def available_memory() -> int:
 @cache
 def _blas() -> Any:
     """Find the BLAS libraries of this process, once: it means reading all it has loaded."""
+    # scipy brings a BLAS of its own. Loaded later, it would never be told how many threads to take.
+    import scipy.linalg.cython_blas  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

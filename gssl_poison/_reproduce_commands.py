@@ -9,7 +9,7 @@ import typer
 
 from gssl_poison._commands import command_line, errors_as_sentences
 from gssl_poison._inputs import AsJson, Debug
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import GsslPoisonError, InputError
 
 _REPEATS = {"replication": 1, "corrected": 5}
 
@@ -117,9 +117,17 @@ def reproduce_command(
             )
             for name in _names(preset, "--preset")
         ]
+        refused: list[GsslPoisonError] = []
         try:
             with experiment_bar() as progress:
-                done = reproduce(plans, out, n_jobs=n_jobs, device=device, progress=progress)
+                done = reproduce(
+                    plans,
+                    out,
+                    n_jobs=n_jobs,
+                    device=device,
+                    progress=progress,
+                    refused=refused.append,
+                )
         except KeyboardInterrupt:
             typer.echo(
                 f"gssl-poison: stopped. What is finished is kept in {out}; the same command goes "
@@ -128,7 +136,9 @@ def reproduce_command(
             )
             raise typer.Exit(130) from None
         write_reproduction(done.everything, out, command=command_line())
-        print_reproduction(done, out, as_json=as_json)
+        print_reproduction(done, asked, out, as_json=as_json)
+        if refused:
+            raise refused[0]
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +66,10 @@ def time_left(seconds: float | None) -> str:
     return f"about {seconds / 3600.0:.1f} h left"
 
 
-def print_reproduction(done: Reproduction, folder: Path, *, as_json: bool) -> None:
-    """Print the conclusions, where the time went, and where the rest is."""
+def print_reproduction(
+    done: Reproduction, questions: Collection[str], folder: Path, *, as_json: bool
+) -> None:
+    """Print the conclusions of some questions, where the time went, and where the rest is."""
     if as_json:
         sys.stdout.write(_document(done, folder) + "\n")
         return
@@ -83,8 +85,9 @@ def print_reproduction(done: Reproduction, folder: Path, *, as_json: bool) -> No
     for name in ("the paper concludes", "replication", "corrected"):
         table.add_column(name)
     for finding in findings(read_results(done.everything)):
-        if finding.replication.word == finding.corrected.word == UNMEASURED:
-            continue  # another question's
+        asked = finding.question.lower() in questions
+        if not asked or finding.replication.word == finding.corrected.word == UNMEASURED:
+            continue
         # A space that must not break is for the report.
         claim = finding.claim.replace("\xa0", " ")
         table.add_row(plain(claim), finding.replication.word, finding.corrected.word)

@@ -233,6 +233,8 @@ class Poison:
     def first(self, k: int) -> Poison:
         """Return the first k flips, what the attack does with a budget of k.
 
+        ``notes`` stay those of the whole.
+
         Raises
         ------
         InputError

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,6 +96,24 @@ def test_unsorted_duplicated_sparse_entries_are_summed_in_a_copy():
 def test_features_that_cannot_be_used(X, kind, words):
     with pytest.raises(kind, match=words):
         as_features(X)
+
+
+def test_every_blas_that_is_used_is_told():
+    """scipy brings one of its own, which must not be loaded after the others were counted."""
+    code = (
+        "import numpy as np\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from gssl_poison._arrays import one_blas_thread\n"
+        "with one_blas_thread():\n"
+        "    from gssl_poison.kernels.blas import add_product\n"
+        "    add_product(np.ones((2, 2)), np.eye(2), np.eye(2))\n"
+        "    print({p['num_threads'] for p in threadpool_info() if p['user_api'] == 'blas'})\n"
+    )
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "{1}"
 
 
 def test_devices():

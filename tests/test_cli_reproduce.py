@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from gssl_poison import _reproduce_console
 from gssl_poison._reproduce_console import time_left
+from gssl_poison.attacks import published
 from gssl_poison.cli import app
 from gssl_poison.experiments import measuring, runner, watching
 from gssl_poison.experiments.store import CELLS, Store
@@ -98,6 +99,24 @@ def test_it_goes_on_and_adds(tmp_path):
     assert "6 cells measured" in words(both.stdout)
     assert "0 taken from earlier runs; 8 in" in words(both.stdout)
     assert len(pd.read_csv(tmp_path / "out" / "results.csv")) == 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_conclusions_are_those_of_the_question(tmp_path):
+    """Whatever else the folder holds."""
+    out = ("--models", "transductive", "--out", tmp_path)
+    assert "correlates" in words(run("rq1", *DIGITS, *out).stdout)
+    said = words(run("rq4", *DIGITS, *out).stdout)
+    assert "Relabelling" in said
+    assert "correlates" not in said
+
+
+def test_a_cell_that_is_refused_leaves_a_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "available_memory", lambda: 1000)
+    done = run("rq3", *DIGITS, "--models", "transductive", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "of 8 cells could not be measured" in words(done.stderr)
+    assert "MIR" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("quick")

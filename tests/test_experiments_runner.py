@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import joblib
@@ -21,8 +22,9 @@ import pytest
 
 from gssl_poison.attacks import published
 from gssl_poison.exceptions import DeviceError, InputError
-from gssl_poison.experiments import correlation, jobs, measuring, watching
+from gssl_poison.experiments import correlation, jobs, machine, measuring, watching
 from gssl_poison.experiments import runner as runner_module
+from gssl_poison.experiments.cells import Cell
 from gssl_poison.experiments.measuring import key_for
 from gssl_poison.experiments.questions import Plan
 from gssl_poison.experiments.runner import reproduce
@@ -153,6 +155,13 @@ def test_threads_change_no_figure(undisturbed, tmp_path):
     assert same(found.table[both == "replication"], undisturbed[1].table)
     alone = reproduce(plans[1], tmp_path / "alone", n_jobs=1)
     assert same(found.table[both == "corrected"], alone.table)
+
+
+def test_a_backend_that_gives_all_at_once(undisturbed, tmp_path):
+    """As ray's does, too."""
+    with joblib.parallel_config("multiprocessing", n_jobs=2):
+        found = reproduce(PLAN, tmp_path)
+    assert same(found.table, undisturbed[1].table)
 
 
 def test_dask_changes_no_figure(undisturbed, tmp_path):
@@ -528,10 +537,45 @@ def test_a_cell_that_is_refused_costs_no_other(tmp_path, monkeypatch):
     assert set(errors["attack"]) == {"none", "mir", "random"}
     assert set(errors["model"]) == {"transductive", "forest", "mlp"}
     assert set(table[table["kind"] == "seconds"]["attack"]) == {"mir"}
+    # Or it is told, and what there is is returned.
+    told = []
+    done = reproduce(plan, tmp_path, n_jobs=1, refused=told.append)
+    assert "of 16 cells could not be measured" in str(told[0])
+    assert (len(told), len(done.table), done.measured) == (1, len(table), 0)
     monkeypatch.undo()
     done = reproduce(plan, tmp_path, n_jobs=1)
     assert len(done.table) == 16
     assert done.measured == 16 - len(table)
+
+
+def test_notes_are_those_of_a_cell_alone(tmp_path):
+    """Whatever else is asked for: greedy ends somewhere, and says so of the largest budget only."""
+    plan = Plan(
+        ("rq3",), "corrected", ("digits-1-7",), (0.2,), (0.1, 0.8), models=("transductive",)
+    )
+    both = reproduce(plan, tmp_path / "both", n_jobs=1).table
+    alone = reproduce(replace(plan, budgets=(0.1,)), tmp_path / "alone", n_jobs=1).table
+    errors = both["kind"] == "error"
+    assert same(both[errors & (both["budget"] < 0.5)], alone[alone["kind"] == "error"])
+
+
+def test_what_a_gpu_measured_is_shown_without_torch(tmp_path, monkeypatch):
+    plan = Plan(("rq1",), "corrected", ("digits-1-7",), (0.1,))
+    place = ("digits-1-7", "corrected", 0.1, 2020, "propagation")
+    cell = Cell("error", *place, attack="none", repair="none", model="mlp")
+    monkeypatch.setattr(machine, "version", _without_torch)
+    machine.versions_of.cache_clear()
+    key = measuring.key_for(cell, "cuda")
+    Store(tmp_path).save(Finished(key, asdict(cell) | {"key": key, "device": "cuda", "error": 0.5}))
+    found = reproduce(plan, tmp_path, n_jobs=1).everything
+    assert found["device"].tolist().count("cuda") == 1
+    machine.versions_of.cache_clear()
+
+
+def _without_torch(name):
+    if name == "torch":
+        raise PackageNotFoundError(name)
+    return version(name)
 
 
 def test_two_parts_labelled_are_timed_on_their_own(tmp_path):

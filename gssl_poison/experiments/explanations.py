@@ -114,23 +114,26 @@ def explain_samples(results: Results) -> str:
     Returns
     -------
     str
-        Sentences; empty where no coefficient stands beside a printed one.
+        Sentences; empty where no replicated coefficient stands beside a printed one.
     """
-    known = [one for one in correlations(results) if one.inside(one.mir_spread) is not None]
+    known = [
+        one
+        for one in correlations(results)
+        if one.mir.replication is not None and one.inside(one.mir_spread) is not None
+    ]
     if not known:
         return ""
     with_mir = [one for one in known if one.inside(one.mir_spread)]
     outside = [one for one in known if one not in with_mir and not one.inside(one.argmax_spread)]
     either = len(known) - len(outside)
+    with_argmax = sum(bool(one.inside(one.argmax_spread)) for one in known)
     told = (
-        f"Of {len(known)} printed coefficients {len(with_mir)} are inside with MIR and {either} "
-        "with MIR or the argmax count, which the published code correlates."
+        f"Of {len(known)} printed coefficients {with_argmax} are inside with the argmax count, "
+        f"which the published code correlates, {len(with_mir)} with MIR and {either} with one of "
+        f"the two; chance alone would leave {0.05 * len(known):.0f} outside."
     )
     if outside:
-        told += (
-            f" Outside both: {'; '.join(map(_of_sample, outside))}. Of samples drawn this way one "
-            "in twenty lies outside by chance; which one was drawn is not in the source."
-        )
+        told += f" Outside both: {'; '.join(map(_of_sample, outside))}."
     return told
 
 

@@ -42,15 +42,18 @@ def run_tasks(
         ends the run at once.
     """
     from joblib import Parallel, delayed, effective_n_jobs
+    from joblib.parallel import get_active_backend
 
     if n_jobs == 1:
         found = [_refusal_of(work, task) for task in tasks]
     else:
         jobs = effective_n_jobs(n_jobs)
         at_once = min(jobs, len(tasks), most or jobs)
-        # One by one as they come: an error in a worker is seen when it happens.
+        # One by one as they come, where the backend can: an error is seen when it happens.
+        one_by_one = getattr(get_active_backend()[0], "supports_return_generator", False)
+        return_as = "generator_unordered" if one_by_one else "list"
         found = list(
-            Parallel(n_jobs=at_once, return_as="generator_unordered", pre_dispatch="all")(
+            Parallel(n_jobs=at_once, return_as=return_as, pre_dispatch="all")(
                 delayed(_as_long_as_wanted)(work, task) for task in tasks
             )
         )

@@ -153,18 +153,35 @@ def steeper_under_propagation(results: Results, preset: str) -> Verdict:
 
 
 def more_than(rival: str, results: Results, preset: str) -> Verdict:
-    """Judge whether MIR does more than a rival in every cell, by the worst data set."""
+    """Judge whether MIR does more to the victim in every cell, by the worst data set."""
+    counted, told = _higher(rival, results, preset, transductive=True)
+    if not counted:
+        return _nothing(f"the victim after MIR beside {ATTACK_NAMES[rival]}")
+    return Verdict(_worst(_counted(*counts) for counts in counted.values()), told)
+
+
+def generally_more_than(rival: str, results: Results, preset: str) -> Verdict:
+    """Judge whether MIR does more to models in most cells, of every data set or of all."""
+    counted, told = _higher(rival, results, preset, transductive=False)
+    if not counted:
+        return _nothing(f"a model after MIR beside {ATTACK_NAMES[rival]}")
+    mostly = [2 * higher > of for higher, of in counted.values()]
+    higher, of = (sum(numbers) for numbers in zip(*counted.values(), strict=True))
+    return Verdict(HOLDS if all(mostly) else IN_PART if 2 * higher > of else FAILS, told)
+
+
+def _higher(
+    rival: str, results: Results, preset: str, *, transductive: bool
+) -> tuple[dict[str, tuple[int, int]], str]:
+    """Count by data set where the error after MIR is the higher one, and tell it."""
     by_dataset: dict[str, list[bool]] = {}
     for place, mir, other, _ in error_pairs(results, preset, rival):
-        by_dataset.setdefault(place.dataset, []).append(mir > other)
-    if not by_dataset:
-        return _nothing(f"MIR beside {ATTACK_NAMES[rival]}")
+        if (place.model == "transductive") == transductive:
+            by_dataset.setdefault(place.dataset, []).append(mir > other)
     counted = {dataset: (sum(some), len(some)) for dataset, some in by_dataset.items()}
-    told = ", ".join(f"{m} of {n} on {title_of(d)}" for d, (m, n) in counted.items())
-    return Verdict(
-        _worst(_counted(*counts) for counts in counted.values()),
-        f"Cells in which the error after MIR is higher than after {ATTACK_NAMES[rival]}: {told}.",
-    )
+    parts = ", ".join(f"{m} of {n} on {title_of(d)}" for d, (m, n) in counted.items())
+    what = "The victim's error" if transductive else "The error of a model"
+    return counted, f"{what} is higher after MIR than after {ATTACK_NAMES[rival]} in {parts}."
 
 
 def half_more_than(rival: str, results: Results, preset: str) -> Verdict:

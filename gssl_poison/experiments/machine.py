@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gssl_poison import __version__
@@ -34,7 +34,14 @@ def versions_of(*, torch: bool = False) -> str:
     'gssl-poison'
     """
     libraries = (*_LIBRARIES, *(("torch",) if torch else ()))
-    return ", ".join([f"gssl-poison {__version__}", *(f"{n} {version(n)}" for n in libraries)])
+    return ", ".join([f"gssl-poison {__version__}", *(f"{n} {_version_of(n)}" for n in libraries)])
+
+
+def _version_of(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # torch, on a machine that shows what another one measured
+        return "not installed"
 
 
 @cache

@@ -74,9 +74,9 @@ def predict_by_torch(
     Notes
     -----
     As scikit-learn's ``MLPClassifier`` with the same settings: float32 weights drawn uniformly in
-    ``sqrt(6 / (fan_in + fan_out))`` (``sqrt(2 / ...)`` before a sigmoid), cross-entropy plus half
-    of ``l2`` times the squared weights, divided by the batch; Adam; points in a new order every
-    epoch. The draws are others, so a model differs as with another seed.
+    ``sqrt(6 / (fan_in + fan_out))``, cross-entropy plus half of ``l2`` times the squared weights,
+    divided by the batch; Adam; points in a new order every epoch. The draws are others, so a model
+    differs as with another seed.
 
     References
     ----------
@@ -92,11 +92,7 @@ def predict_by_torch(
     if classes.size == 1:
         return np.full(int(X_test.shape[0]), classes[0], dtype=np.int64)
     draw = torch.Generator().manual_seed(seed)
-    last = 2.0 if n_outputs == 1 else 6.0
-    layers = [
-        *_drawn(d, settings.n_hidden, 6.0, draw),
-        *_drawn(settings.n_hidden, n_outputs, last, draw),
-    ]
+    layers = [*_drawn(d, settings.n_hidden, draw), *_drawn(settings.n_hidden, n_outputs, draw)]
     layers = [layer.to(device).requires_grad_() for layer in layers]
     optimizer = torch.optim.Adam(layers, lr=settings.learning_rate)
     answers = torch.as_tensor(targets, device=device)
@@ -126,11 +122,11 @@ def predict_by_torch(
     return np.asarray(classes[np.concatenate(predicted)], dtype=np.int64)
 
 
-def _drawn(n_in: int, n_out: int, factor: float, draw: Any) -> tuple[Any, Any]:
+def _drawn(n_in: int, n_out: int, draw: Any) -> tuple[Any, Any]:
     """Return first weights (n_in, n_out) and offsets (n_out,)."""
     import torch
 
-    bound = (factor / (n_in + n_out)) ** 0.5
+    bound = (6.0 / (n_in + n_out)) ** 0.5
     return tuple(
         (2.0 * torch.rand(*shape, generator=draw) - 1.0) * bound
         for shape in ((n_in, n_out), (n_out,))

@@ -68,6 +68,7 @@ def reproduce(
     n_jobs: int | None = None,
     device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
+    refused: Callable[[GsslPoisonError], None] | None = None,
 ) -> Reproduction:
     """Measure what is missing of a plan and return the tables.
 
@@ -86,6 +87,9 @@ def reproduce(
         "cuda" trains perceptrons with torch; everything else runs on the CPU.
     progress : callable, optional
         Called about twice a second with a `Progress`, from another thread.
+    refused : callable, optional
+        Called once, with the error that says which cells cannot be measured and why, in place of
+        raising it: what was measured is returned.
 
     Returns
     -------
@@ -138,25 +142,29 @@ def reproduce(
     done = store.load_all(store.keys() & set(keys.values()))
     missing = [cell for cell in sorted(keys) if keys[cell] not in done]
     watch = Watch(store, keys, missing, progress)
-    stages, refused = {}, []
+    stages, errors = {}, []
     for stage in _stages(missing, store, keys, used):
         started = time.perf_counter()
         with watch.during(stage.name, stage.cells):
             jobs = n_jobs if stage.parallel else 1
-            refused += run_tasks(stage.work, stage.tasks(), jobs, stage.most_jobs)
+            errors += run_tasks(stage.work, stage.tasks(), jobs, stage.most_jobs)
         stages[stage.name] = time.perf_counter() - started
     found = store.load_all()
     current = [one for one in found.values() if _is_current(one)]
     everything = table_of(current, frozenset(keys.values()))
     write_tables(everything, store.folder)
-    if refused:
-        lost = len(set(keys.values()) - set(found))
-        raise type(refused[0])(
-            f"{lost:,} of {len(keys):,} cells could not be measured; the others are kept, and "
-            f"{store.folder / 'results.csv'} has them. Why: {refused[0]}"
-        ) from refused[0]
-    table = table_of(found[key] for key in keys.values())
-    return Reproduction(table, everything, len(missing), stages)
+    lost = set(keys.values()) - set(found)
+    if errors:
+        error = type(errors[0])(
+            f"{len(lost):,} of {len(keys):,} cells could not be measured; the others are kept, and "
+            f"{store.folder / 'results.csv'} has them. Why: {errors[0]}"
+        )
+        if refused is None:
+            raise error from errors[0]
+        refused(error)
+    table = table_of(found[key] for key in keys.values() if key in found)
+    measured = sum(keys[cell] in found for cell in missing)
+    return Reproduction(table, everything, measured, stages)
 
 
 def _is_current(one: Finished) -> bool:

@@ -23,8 +23,9 @@ Floats = npt.NDArray[np.float64]
 
 # Panels are summed in so many groups, whatever the number of threads, each into its own vectors.
 _GROUPS = 16
-# Vectors multiplied at a time, where as many numbers hold them; a multiple of what BLAS works on.
-_VECTORS, _NUMBERS = 1024, 2**24
+# Vectors multiplied at a time, where as many numbers hold them: 64 MiB, of which every thread has
+# two, its own and one that waits to be added.
+_VECTORS, _NUMBERS = 1024, 2**23
 
 
 @dataclass(frozen=True)

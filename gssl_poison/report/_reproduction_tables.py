@@ -142,10 +142,10 @@ def table_three(results: Results) -> Table | None:
     if all(one.median is None for one in found if one.source == "paper"):
         about += " The paper's figures are not in the source at hand."
     foot = (
-        "MIR is timed as a whole. Greedy and probabilistic read a matrix that is made once (its "
-        "inverse held to one BLAS thread, so that void roundings do not depend on threads): their "
+        "MIR is timed as a whole. Greedy and probabilistic read a matrix that is made once: their "
         "deviation is that of the search only, and a dash stands where it would cover only part "
-        "of the time. The search alone is set against all of MIR."
+        "of the time. The search alone is set against all of MIR, and greedy may make fewer flips: "
+        "it stops where no single one gains."
     )
     heads = ("Data set", "Attack", "Source")
     title = f"Seconds to choose the labels{task}"
