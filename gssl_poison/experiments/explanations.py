@@ -273,10 +273,10 @@ def _of_stopping(facts: Mapping[str, Any], place: Cell) -> list[str]:
 def _of_forests(place: Cell) -> str:
     """Say what the paper's forests were drawn with."""
     tested = _TESTED.get(place.dataset)
-    on = f" on {tested:,} test points" if tested else ""
+    on = f", and err on {tested:,} test points" if tested else ""
     return (
-        f"The paper's forests have no seed: another one may differ by tenths of a point{on}, and "
-        "by more where labels are poisoned."
+        f"The paper's forests have no seed{on}; what another seed would give is not measured by "
+        "this run."
     )
 
 
