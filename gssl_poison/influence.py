@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import n_threads, one_blas_thread
-from gssl_poison.exceptions import InputError, InputTypeError
+from gssl_poison.exceptions import DeviceError, InputError, InputTypeError
 from gssl_poison.graph import RBFGraph
-from gssl_poison.propagation import Direct, Fitted
+from gssl_poison.propagation import Direct, Fitted, Propagator
+from gssl_poison.sparse_graph import Graph
 
 if TYPE_CHECKING:
     pass
@@ -90,6 +92,7 @@ def measure_influence(
     block_size: int | None = None,
     progress: Progress | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> Influence:
     """Measure the influence of every labelled point.
 
@@ -105,6 +108,9 @@ def measure_influence(
     threads : int, optional
         Blocks at a time; by default the processors this process may use. Counts do not depend on
         it.
+    device : {"cpu", "cuda"}, default "cpu"
+        "cuda" is for `Direct` by rows on an `RBFGraph` of dense features; see `has_kernel`. Counts
+        do not depend on it.
 
     Returns
     -------
@@ -114,6 +120,8 @@ def measure_influence(
     ------
     InputError
         A feature is not finite, distances leave float64, or an argument is out of range.
+    DeviceError
+        There is no GPU, or no kernel for this propagator and graph.
 
     Notes
     -----
@@ -132,7 +140,10 @@ def measure_influence(
         raise InputTypeError(
             f"progress={progress!r} cannot be called; pass a function of (done, all) rows."
         )
+    check_choice("device", device, ("cpu", "cuda"))
     graph = prop.graph
+    if device == "cuda":
+        return _measure_on_card(prop, block_size, progress)
     if not (isinstance(graph, RBFGraph) and isinstance(prop.propagator, Direct)):
         return _read_shares(prop, check_block_size(block_size, prop.labeled.size), progress)
     from gssl_poison.kernels.block import reduce_block
@@ -178,6 +189,63 @@ def measure_influence(
         rechecked=rechecked,
         routes=routes,
         bound=bound,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def has_kernel(propagator: Propagator, graph: Graph) -> bool:
+    """Tell whether `measure_influence` has a GPU kernel for a propagator on a graph.
+
+    Examples
+    --------
+    >>> graph = RBFGraph([[0.0], [1.0]], gamma=1.0)
+    >>> has_kernel(Direct(), graph), has_kernel(Direct("column-row"), graph)
+    (True, False)
+    """
+    return (
+        isinstance(graph, RBFGraph)
+        and not graph.is_sparse
+        and isinstance(propagator, Direct)
+        and propagator.normalization == "row"
+    )
+
+
+def _measure_on_card(prop: Fitted, block_size: int | None, progress: Progress | None) -> Influence:
+    """Measure influence on the GPU."""
+    graph = prop.graph
+    if not (isinstance(graph, RBFGraph) and has_kernel(prop.propagator, graph)):
+        raise DeviceError(
+            f"device='cuda' has no kernel for {prop.propagator!r} on this graph: it has one for "
+            "direct influence, by rows, on an RBF graph of dense features; use device='cpu'."
+        )
+    from gssl_poison.kernels import cuda
+    from gssl_poison.kernels.columns import Columns
+    from gssl_poison.kernels.cuda_shares import SCORES, measure_shares
+
+    there = cuda.card()
+    started = time.perf_counter()
+    rows = min(prop.unlabeled.size, max(1, SCORES // prop.labeled.size))
+    if block_size is not None:
+        rows = _check_count("block_size", block_size)
+    report = _Counter(progress, prop.unlabeled.size)
+    with one_blas_thread():
+        found = measure_shares(
+            there,
+            Columns(graph.X, prop.labeled, graph.gamma),
+            _blocks(prop.unlabeled, rows),
+            rows,
+            report.add,
+        )
+    return Influence(
+        mir=found.major,
+        total=found.total,
+        n_unlabeled=int(prop.unlabeled.size),
+        undecided=found.undecided,
+        unresolved=found.unresolved,
+        unreached=0,
+        rechecked=found.rechecked,
+        routes=found.routes,
+        bound=found.bound,
         seconds=time.perf_counter() - started,
     )
 

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gssl_poison._arguments import check_choice
-from gssl_poison._arrays import Features, as_features, one_blas_thread, resolve_device
+from gssl_poison._arrays import DEVICES, Features, as_features, one_blas_thread
 from gssl_poison.bandwidth import choose_gamma
 from gssl_poison.exceptions import InputError
 from gssl_poison.graph import DenseGraph, RBFGraph
-from gssl_poison.influence import Influence, Progress, check_block_size, measure_influence
+from gssl_poison.influence import (
+    Influence,
+    Progress,
+    check_block_size,
+    has_kernel,
+    measure_influence,
+)
+from gssl_poison.kernels.cuda import choose_device
 from gssl_poison.labels import Labels, split_labels
 from gssl_poison.propagation import Direct, Propagator, parse_propagator
 from gssl_poison.sparse_graph import Graph
@@ -68,7 +75,9 @@ def rank(
     unlabeled : scalar, optional
         The value of y that means unlabelled; NaN when only missing values do.
     device : {"auto", "cpu", "cuda"}, default "auto"
-        Where to compute. This version has CPU kernels.
+        Where to compute. "cuda" takes cupy and a GPU, and has kernels for direct influence, by
+        rows, on an RBF graph of dense features; "auto" takes the CPU as long as those kernels have
+        run in tests alone. Counts do not depend on it.
     block_size : int, optional
         Rows computed at a time, by thread.
     progress : callable, optional
@@ -115,7 +124,7 @@ def rank(
     """
     check_choice("by", by, ORDERS)
     propagator = _propagator(influence, normalization)
-    used_device, device_note = resolve_device(device)
+    check_choice("device", device, DEVICES)
     features = as_features(X)
     labels = split_labels(y, features.shape[0], unlabeled)
     check_block_size(block_size, labels.labeled.size)
@@ -123,10 +132,13 @@ def rank(
     points = build_graph(graph, features, gamma, labels)
     bandwidth = None if isinstance(points, DenseGraph) else points.bandwidth
     seconds_gamma = time.perf_counter() - started
+    used_device, device_note = choose_device(device, able=has_kernel(propagator, points))
     started = time.perf_counter()
     fitted = propagator.fit(points, labels.labeled)
     seconds_fit = time.perf_counter() - started
-    measured = measure_influence(fitted, block_size=block_size, progress=progress)
+    measured = measure_influence(
+        fitted, block_size=block_size, progress=progress, device=used_device
+    )
     table = _table(labels, measured, by)
     table.attrs = {
         "gamma": None if bandwidth is None else bandwidth.gamma,

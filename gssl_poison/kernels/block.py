@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 # Beyond this norm, in units of the largest labelled norm, float32 could overflow.
-_LARGEST_FLOAT32_NORM = 2.0**60
+LARGEST_FLOAT32_NORM = 2.0**60
 # Units of integer scores that float32 holds with room to spare.
 _SMALLEST_UNIT, _LARGEST_UNIT = 1e-30, 1e30
 
@@ -236,7 +236,7 @@ def _multiply_dense(
         columns.refuse_too_far(norm, rows)
         chunks = _chunks(columns.n_features)
         bound = columns.row_bound(norm, chunks[0].stop + len(chunks), precision)
-        if np.median(bound) <= LOOSEST and norm.max() <= _LARGEST_FLOAT32_NORM:
+        if np.median(bound) <= LOOSEST and norm.max() <= LARGEST_FLOAT32_NORM:
             break
     dots = workspace.take("dots", (rows.size, columns.n_labeled), precision)
     labeled = columns.once(lambda: columns.points(precision))

@@ -1,0 +1,185 @@
+"""The GPU: where the sources of kernels are, how they are compiled, and what arrays live there.
+
+Everything above this module talks to a `Card`. `CupyCard` is the one of a machine with a GPU; tests
+bring another, which runs the same sources on the CPU.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gssl_poison.exceptions import DeviceError
+
+_PACKAGE = Path(__file__).parents[1] / "cuda_kernels"
+_CHECKOUT = Path(__file__).parents[2] / "cuda_kernels"
+_TYPES = {"uint8": "unsigned char", "int32": "int", "float32": "float", "float64": "double"}
+
+
+class Card(Protocol):
+    """Arrays on a device, matrix products and kernels of `cuda_kernels`."""
+
+    def put(self, host: npt.NDArray[Any]) -> Any:
+        """Return a C-ordered copy of a host array on the device."""
+
+    def get(self, array: Any) -> npt.NDArray[Any]:
+        """Return a copy of a device array on the host."""
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Return an uninitialised array on the device."""
+
+    def multiply(self, A: Any, B: Any, out: Any) -> None:
+        """Write ``A @ B.T`` of float32 matrices, each product rounded to float32 and no coarser."""
+
+    def launch(
+        self,
+        name: str,
+        grid: tuple[int, ...],
+        threads: int,
+        arguments: Sequence[Any],
+        shared: int = 0,
+        **macros: str,
+    ) -> None:
+        """Run a kernel; ``macros`` are set while it is compiled."""
+
+
+def kernel_folder() -> Path:
+    """Return the folder of the kernels' sources: of the package, else of the checkout."""
+    for folder in (_PACKAGE, _CHECKOUT):
+        if folder.is_dir():
+            return folder
+    raise DeviceError(
+        f"the CUDA sources are neither in {_PACKAGE} nor in {_CHECKOUT}; reinstall gssl-poison, or "
+        "use device='cpu'."
+    )
+
+
+def type_name(dtype: Any) -> str:
+    """Return what a dtype is called in CUDA.
+
+    Examples
+    --------
+    >>> type_name(np.float32)
+    'float'
+    """
+    return _TYPES[np.dtype(dtype).name]
+
+
+class CupyCard:
+    """The GPU that cupy computes on, and the stream that is current there."""
+
+    def __init__(self) -> None:
+        self._cupy: Any = _cupy()
+        self._kernels: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+
+    def put(self, host: npt.NDArray[Any]) -> Any:
+        """Return a C-ordered copy of a host array on the device."""
+        return self._cupy.asarray(np.ascontiguousarray(host))
+
+    def get(self, array: Any) -> npt.NDArray[Any]:
+        """Return a copy of a device array on the host."""
+        host: npt.NDArray[Any] = self._cupy.asnumpy(array)
+        return host
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Return an uninitialised array on the device."""
+        return self._cupy.empty(shape, dtype=dtype)
+
+    def multiply(self, A: Any, B: Any, out: Any) -> None:
+        """Write ``A @ B.T``."""
+        self._cupy.matmul(A, B.T, out=out)
+
+    def launch(
+        self,
+        name: str,
+        grid: tuple[int, ...],
+        threads: int,
+        arguments: Sequence[Any],
+        shared: int = 0,
+        **macros: str,
+    ) -> None:
+        """Run a kernel, compiled on first use."""
+        key = (name, tuple(sorted(macros.items())))
+        if key not in self._kernels:
+            folder = kernel_folder()
+            options = ("-std=c++17", f"-I{folder}", *(f"-D{k}={v}" for k, v in key[1]))
+            module = self._cupy.RawModule(
+                code=(folder / f"{name}.cu").read_text(encoding="utf-8"), options=options
+            )
+            self._kernels[key] = module.get_function(name)
+        self._kernels[key](grid, (threads,), tuple(arguments), shared_mem=shared)
+
+
+def _cupy() -> Any:
+    """Import cupy, or say what is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device='cuda' needs cupy, which is not installed; pip install "
+            "'gssl-poison[cuda13]' (or cuda12, by the driver), or use device='cpu' or 'auto'."
+        ) from error
+    try:
+        n_cards = int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"device='cuda' finds no GPU here ({error}); use device='cpu' or 'auto'."
+        ) from error
+    if not n_cards:
+        raise DeviceError("device='cuda' finds no GPU here; use device='cpu' or 'auto'.")
+    if os.environ.get("CUPY_TF32", "0") != "0":
+        raise DeviceError(
+            "CUPY_TF32 is set, and products in TF32 are coarser than the bounds that counts rest "
+            "on; unset it."
+        )
+    return cupy
+
+
+def choose_device(device: str, *, able: bool) -> tuple[str, str]:
+    """Return the device that computes, and one sentence on why it was chosen.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        Checked by the caller.
+    able : bool
+        Whether there is a kernel for what is asked.
+
+    Raises
+    ------
+    DeviceError
+        "cuda" is asked for, and there is no GPU or no kernel.
+    """
+    if device == "cpu":
+        return "cpu", "device 'cpu' as asked for"
+    if device == "auto":
+        # Not before they have run on a card.
+        return (
+            "cpu",
+            "device 'auto' fell back to the CPU: GPU kernels run where 'cuda' is asked for",
+        )
+    if not able:
+        raise DeviceError(
+            "device='cuda' has kernels for direct influence, by rows, on an RBF graph of dense "
+            "features; use device='cpu' or 'auto'."
+        )
+    card()
+    return "cuda", "device 'cuda' as asked for"
+
+
+@cache
+def card() -> CupyCard:
+    """Return the card of this process.
+
+    Raises
+    ------
+    DeviceError
+        cupy is not installed, finds no GPU, or is told to round products to TF32.
+    """
+    return CupyCard()

@@ -1,0 +1,136 @@
+"""Kernels of `cuda_kernels/` run on the CPU, from their own source, by a shim for tests alone."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+SHIM = Path(__file__).parent / "cuda_shim" / "shim.h"
+KERNELS = Path(__file__).parents[1] / "cuda_kernels"
+# First to last, last to first, and one after another by chance.
+ORDERS = (0, 1, 2)
+_SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.DOTALL)
+_COMMENT = re.compile(r"//[^\n]*")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that can be launched as cupy launches one: ``kernel(grid, block, arguments)``."""
+
+    name: str
+    types: tuple[str, ...]
+    library: ctypes.CDLL
+
+    def __call__(self, grid, block, arguments, *, order=0, shared=0):
+        """Run all blocks, one after another; arrays are numpy arrays, written in place."""
+        assert len(arguments) == len(self.types), (self.types, len(arguments))
+        cells = []
+        for kind, value in zip(self.types, arguments, strict=True):
+            if "*" in kind:
+                assert value.flags.c_contiguous, kind
+                assert value.dtype == _dtype(kind), (kind, value.dtype)
+                cells.append(ctypes.c_void_p(value.ctypes.data))
+            else:
+                cells.append(_SCALARS[kind](value))
+        sizes = [*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block))]
+        launch = getattr(self.library, f"launch_{self.name}")
+        finished = launch(
+            *map(ctypes.c_uint, sizes), ctypes.c_int(order), ctypes.c_size_t(shared), *cells
+        )
+        if not finished:
+            raise RuntimeError(
+                f"{self.name}: some threads wait at a barrier that others never reach"
+            )
+
+
+_SCALARS = {
+    "int": ctypes.c_int,
+    "float": ctypes.c_float,
+    "double": ctypes.c_double,
+    "long long": ctypes.c_longlong,
+}
+
+
+class ShimCard:
+    """A `Card` in the memory of the host, which runs every kernel by the shim."""
+
+    def __init__(self, folder, order=0):
+        self.folder = folder
+        self.order = order
+
+    def put(self, host):
+        return np.array(host, order="C")
+
+    def get(self, array):
+        return array.copy()
+
+    def empty(self, shape, dtype):
+        # Rubbish, as memory of a device is: all bits set are a NaN, or -1.
+        return (
+            np.full(shape, -1, dtype="i1")
+            .repeat(np.dtype(dtype).itemsize)
+            .view(dtype)
+            .reshape(shape)
+        )
+
+    def multiply(self, A, B, out):
+        np.matmul(A, B.T, out=out)
+
+    def launch(self, name, grid, threads, arguments, shared=0, **macros):
+        kernel = build(name, self.folder, **macros)
+        kernel(grid, (threads,), arguments, order=self.order, shared=shared)
+
+
+def _dtype(kind):
+    return np.dtype(
+        {"int": "i4", "unsigned char": "u1", "long long": "i8", "float": "f4", "double": "f8"}[
+            kind.rstrip("* ")
+        ]
+    )
+
+
+@cache
+def build(name, folder, source=None, **defines):
+    """Compile a kernel's source, or a changed one, with the shim in front of it."""
+    text = (KERNELS / f"{name}.cu").read_text() if source is None else source
+    found = _SIGNATURE.search(_COMMENT.sub("", text))
+    assert found, f"{name}.cu has no kernel"
+    assert found[1] == name, f"{name}.cu must hold the kernel {name}"
+    types, names = [], []
+    for parameter in found[2].split(","):
+        kind, _, label = parameter.replace("const ", "").strip().rpartition(" ")
+        kind = kind.strip()
+        for macro, meaning in defines.items():
+            kind = re.sub(rf"\b{macro}\b", str(meaning), kind)
+        types.append(kind)
+        names.append(label)
+    declared = ", ".join(f"{kind} {label}" for kind, label in zip(types, names, strict=True))
+    text = re.sub(
+        r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = (\1*)shim::dynamic().data();", text
+    )
+    unit = f"""
+{text}
+extern "C" int launch_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+    unsigned bz, int order, size_t shared, {declared}) {{
+    auto kernel = [&] {{ {name}({", ".join(names)}); }};
+    return shim::run({{gx, gy, gz}}, {{bx, by, bz}}, order, shared, kernel);
+}}
+"""
+    options = [f"-D{macro}={meaning}" for macro, meaning in defines.items()]
+    stamp = hashlib.sha256((unit + str(options) + SHIM.read_text()).encode()).hexdigest()[:16]
+    target = Path(folder) / f"{name}-{stamp}.so"
+    if not target.exists():
+        written = target.with_suffix(".cpp")
+        written.write_text(unit)
+        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-include", str(SHIM)]
+        command += [f"-I{KERNELS}", *options, str(written), "-o", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return Kernel(name, tuple(types), ctypes.CDLL(str(target)))

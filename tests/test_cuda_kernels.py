@@ -1,0 +1,189 @@
+"""Every CUDA kernel, run on the CPU from its own source, against the CPU's version of it."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from cuda_on_cpu import KERNELS, ORDERS, build
+
+from gssl_poison.kernels import cpu, flips
+from gssl_poison.labels import TIE
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kernels")
+
+
+def blocks(n, size):
+    return -(-n // size)
+
+
+# --- shares
+
+
+def shares_on_cpu(dots, slope, bias, unit, columns):
+    scores = dots.copy()
+    total, rest = np.zeros(columns), np.empty(len(dots))
+    first = np.empty(len(dots), dtype=np.int64)
+    buffer = np.empty(columns, dtype=np.float32)
+    cpu.shares_of_block(
+        scores, slope, bias, np.float32(unit), np.zeros(len(dots)), buffer, total, rest, first
+    )
+    return total, rest, first
+
+
+def shares_on_gpu(folder, dots, slope, bias, unit, columns, order=0, **sources):
+    kind = {"float32": "float", "int32": "int"}[dots.dtype.name]
+    rows, stride = dots.shape
+    largest, first = np.empty(rows, dtype=dots.dtype), np.empty(rows, dtype=np.int32)
+    rest = np.full(rows, np.nan)
+    launch = build("row_shares", folder, sources.get("row_shares"), SCORE=kind)
+    arguments = (dots, slope, bias, unit, columns, stride, largest, first, rest)
+    launch((rows,), (256,), arguments, order=order)
+    parts = np.full((blocks(rows, 64), columns), np.nan)
+    launch = build("column_totals", folder, sources.get("column_totals"), SCORE=kind)
+    arguments = (dots, slope, bias, unit, rows, columns, stride, largest, rest, parts)
+    launch((blocks(columns, 128), blocks(rows, 64)), (128,), arguments, order=order)
+    return parts.sum(axis=0), rest, first
+
+
+def products(rng, kind, rows, columns):
+    """Return products with ties in them, and padding that must not be read."""
+    stride = columns + 5
+    if kind == "int32":
+        dots = rng.integers(-4000, 4000, (rows, stride)).astype(np.int32)
+        bias = rng.integers(-4000, 4000, columns).astype(np.int32)
+        slope, unit, high = np.int32(2), 1e-3, np.int32(2**29)
+    else:
+        # In 64ths: scores are exact, contracted or not, and ties are ties.
+        dots = (rng.normal(size=(rows, stride)) * 1280).round().astype(np.float32) / 64
+        bias = rng.integers(-64, 64, columns).astype(np.float32) / 64
+        slope, unit, high = np.float32(2.0), 1.0, np.float32(1e30)
+    dots[:, columns:] = high
+    dots[: rows // 2] //= 5  # many scores alike
+    bias[columns // 2 :] = bias[0]
+    return dots, slope, bias, unit
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", ["float32", "int32"])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 31), (65, 257), (130, 700)])
+def test_shares(folder, rng, kind, rows, columns, order):
+    given = products(rng, kind, rows, columns)
+    total, rest, first = shares_on_gpu(folder, *given, columns, order)
+    expected, expected_rest, expected_first = shares_on_cpu(*given, columns)
+    np.testing.assert_array_equal(first, expected_first)
+    # Each weight is within 2**-20, here and there.
+    np.testing.assert_allclose(rest, expected_rest, rtol=4e-6, atol=1e-15)
+    np.testing.assert_allclose(total, expected, rtol=4e-6)
+
+
+def test_a_small_rest_keeps_its_digits(folder):
+    dots = np.array([[0.0, -60.0, -61.0, -86.0]], dtype=np.float32)
+    bias = np.zeros(4, dtype=np.float32)
+    rest = shares_on_gpu(folder, dots, np.float32(1.0), bias, 1.0, 4)[1]
+    np.testing.assert_allclose(rest, np.exp(dots[0, 1:].astype(float)).sum(), rtol=4e-6)
+
+
+def test_rows_that_are_left_out_add_nothing(folder, rng):
+    dots, slope, bias, unit = products(rng, "float32", 70, 40)
+    largest = (slope * dots[:, :40] + bias).max(axis=1)
+    rest, parts = np.full(70, -1.0), np.full((2, 40), np.nan)
+    arguments = (dots, slope, bias, unit, 70, 40, dots.shape[1], largest, rest, parts)
+    build("column_totals", folder, SCORE="float")((1, 2), (128,), arguments)
+    assert not parts.any()
+
+
+# --- flips
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("rows", "labels", "classes"), [(1, 1, 2), (129, 33, 2), (300, 70, 5)])
+def test_flip_errors(folder, rng, rows, labels, classes, order):
+    codes = rng.integers(0, classes, labels).astype(np.int32)
+    # Eighths add up exactly: ties are ties on every device.
+    M = rng.integers(0, 8, (rows, labels)) / 8.0
+    scores = np.stack([M[:, codes == c].sum(axis=1) for c in range(classes)], axis=1)
+    target = rng.integers(0, classes, rows).astype(np.int32)
+    change = np.zeros((labels, classes), dtype=np.int32)
+    launch = build("flip_errors", folder)
+    grid = (blocks(labels, 64), blocks(rows, 128), classes - 1)
+    shared = 128 * (8 * classes + 8)
+    arguments = (M, scores, codes, target, rows, labels, classes, TIE, change)
+    launch(grid, (64,), arguments, order=order, shared=shared)
+    expected = np.zeros((labels, classes), dtype=np.int64)
+    free, room = np.ones(labels, dtype=np.bool_), np.empty(rows)
+    flips.count_flips(
+        M, scores, codes.astype(np.int64), target.astype(np.int64), free, expected, room
+    )
+    np.testing.assert_array_equal(change, expected)
+    assert rows == 1 or expected.any()
+
+
+# --- the loop
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (255, 2), (700, 3)])
+def test_propagation_step(folder, rng, rows, classes, order):
+    product, before = rng.random((rows, classes)), rng.random((rows, classes))
+    product[rows // 2] = 0.0
+    code = np.where(rng.random(rows) < 0.2, rng.integers(0, classes, rows), -1).astype(np.int32)
+    after, change = np.full((rows, classes), np.nan), np.full(blocks(rows, 256), np.nan)
+    arguments = (product, before, code, rows, classes, after, change)
+    build("propagation_step", folder)((change.size,), (256,), arguments, order=order)
+    sums = product.sum(axis=1, keepdims=True)
+    expected = np.divide(product, sums, out=np.zeros_like(product), where=sums > 0.0)
+    expected[code >= 0] = np.eye(classes)[code[code >= 0]]
+    np.testing.assert_allclose(after, expected, rtol=1e-15)
+    moved = np.abs(after - before).max(axis=1)
+    each = [moved[start : start + 256].max() for start in range(0, rows, 256)]
+    np.testing.assert_array_equal(change, each)
+
+
+# --- the tests themselves can fail
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "becomes"),
+    [
+        (
+            "row_shares",
+            "if (score > top) top = score, column = j;",
+            "if (score > top) top = score;",
+        ),
+        ("row_shares", "stride;\n", "stride + 1;\n"),
+        ("row_shares", "if (j != column) ", ""),
+        ("row_shares", "top_of_warp[warp] = top, ", ""),
+        ("row_shares", "        sum = 0.0;\n", ""),
+        (
+            "row_shares",
+            "first_of_warp[warp] = column;\n    __syncthreads();",
+            "first_of_warp[warp] = column;",
+        ),
+        (
+            "row_shares",
+            "rest_of_warp[warp] = sum;\n    __syncthreads();",
+            "rest_of_warp[warp] = sum;",
+        ),
+        ("column_totals", "    __syncthreads();\n", ""),
+        ("column_totals", "min(ROWS, rows - start)", "ROWS"),
+        ("column_totals", "blockIdx.y * ROWS", "blockIdx.y * (ROWS - 1)"),
+    ],
+)
+def test_a_changed_kernel_fails(folder, rng, name, was, becomes):
+    text = (KERNELS / f"{name}.cu").read_text()
+    assert text.count(was) == 1
+    given = products(rng, "float32", 65, 700)
+    total, rest, first = shares_on_cpu(*given, 700)
+    for order in ORDERS:
+        found = shares_on_gpu(folder, *given, 700, order, **{name: text.replace(was, becomes)})
+        same = np.allclose(found[0], total, rtol=4e-6) and np.allclose(found[1], rest, rtol=4e-6)
+        if not (same and np.array_equal(found[2], first)):
+            return
+    pytest.fail("no test has noticed")

@@ -1,0 +1,180 @@
+"""Influence as the GPU path computes it, on a card whose kernels run on the CPU."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from cuda_on_cpu import ShimCard
+from sklearn.datasets import load_digits
+
+import gssl_poison as gp
+from gssl_poison import Direct, RBFGraph
+from gssl_poison.exceptions import DeviceError, InputError
+from gssl_poison.influence import measure_influence
+from gssl_poison.kernels import cuda
+from gssl_poison.kernels.columns import Columns
+from gssl_poison.kernels.cuda_shares import measure_shares
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    return ShimCard(tmp_path_factory.mktemp("kernels"))
+
+
+def on_both(card, X, labeled, gamma, size=100):
+    fitted = Direct().fit(RBFGraph(X, gamma), labeled)
+    expected = measure_influence(fitted)
+    seen = []
+    rows = fitted.unlabeled
+    blocks = [rows[start : start + size] for start in range(0, rows.size, size)]
+    columns = Columns(fitted.graph.X, fitted.labeled, gamma)
+    found = measure_shares(card, columns, blocks, size, seen.append)
+    assert sum(seen) == rows.size == sum(found.routes.values())
+    return found, expected
+
+
+def same_counts(found, expected):
+    np.testing.assert_array_equal(found.major, expected.mir)
+    assert found.undecided == expected.undecided
+    assert found.unresolved == expected.unresolved
+    np.testing.assert_allclose(found.total, expected.total, rtol=1e-4, atol=1e-6)
+
+
+def digits(dtype, n=430, d=33):
+    X = load_digits().data[:n, :d]
+    return X.astype(dtype) if dtype == "uint8" else (X / 16.0).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("gamma", [5.0, 20.0, 60.0])
+def test_counts_are_those_of_the_cpu(card, dtype, gamma, rng):
+    scale = 256.0 if dtype == "uint8" else 1.0
+    labeled = rng.permutation(430)[:70]
+    found, expected = on_both(card, digits(dtype), labeled, gamma / scale)
+    same_counts(found, expected)
+    assert found.major.any()
+    assert "float32" in found.routes
+
+
+def test_rows_that_tie_are_undecided_here_too(card, rng):
+    """Two labelled points at the same place hold exactly half of what is near to them."""
+    X = digits("uint8")
+    X[1::2] = X[::2]
+    labeled = np.concatenate([np.arange(40), 60 + np.arange(9)])
+    found, expected = on_both(card, X, labeled, 1.0)
+    same_counts(found, expected)
+    assert found.undecided > 0
+    assert found.rechecked >= found.undecided
+
+
+def test_gamma_beyond_float32_is_left_to_the_host(card, rng):
+    X = rng.normal(size=(300, 20)).astype(np.float32) * 100.0
+    found, expected = on_both(card, X, np.arange(40), 1e3)
+    same_counts(found, expected)
+    assert found.routes == {"float64": 260}
+
+
+def test_some_rows_far_away_are_rechecked(card, rng):
+    X = rng.normal(size=(300, 20)).astype(np.float32)
+    X[50:290:7] *= 3000.0
+    found, expected = on_both(card, X, np.arange(40), 0.5)
+    same_counts(found, expected)
+    assert found.rechecked >= 15
+    assert found.routes == {"float32": 260}
+
+
+def test_a_value_that_is_not_finite_is_named(card):
+    X = digits("float32")
+    X[300, 7] = np.nan
+    columns = Columns(X, np.arange(30), 0.5)
+    with pytest.raises(InputError, match=r"X\[300, 7\] is nan"):
+        measure_shares(card, columns, [np.arange(290, 310)], 20, [].append)
+
+
+def test_the_order_of_threads_changes_nothing(card, tmp_path, rng):
+    X, labeled = digits("float32"), rng.permutation(430)[:70]
+    totals = [
+        on_both(ShimCard(card.folder, order), X, labeled, 0.5)[0].total.tobytes()
+        for order in (0, 1, 2)
+    ]
+    assert totals[0] == totals[1] == totals[2]
+
+
+# --- the way there
+
+
+@pytest.fixture
+def with_a_card(card, monkeypatch):
+    monkeypatch.setattr(cuda, "card", lambda: card)
+
+
+@pytest.mark.usefixtures("with_a_card")
+def test_rank_on_a_card():
+    X, y = digits("float32"), np.full(430, np.nan)
+    y[::9] = load_digits().target[:430:9]
+    found, expected = (gp.rank(X, y, gamma=5.0, device=d) for d in ("cuda", "cpu"))
+    assert (found.attrs["device"], expected.attrs["device"]) == ("cuda", "cpu")
+    columns = ["rank", "point", "mir"]
+    pd.testing.assert_frame_equal(found[columns], expected[columns])
+    np.testing.assert_allclose(found["total"], expected["total"], rtol=1e-4)
+
+
+@pytest.mark.usefixtures("with_a_card")
+@pytest.mark.parametrize(
+    "settings",
+    [{"normalization": "column-row"}, {"influence": "harmonic"}, {"graph": "knn"}],
+)
+def test_what_has_no_kernel(settings):
+    X, y = digits("float32"), np.full(430, np.nan)
+    y[::9] = load_digits().target[:430:9]
+    with pytest.raises(DeviceError, match="device='cuda' has kernels for direct influence"):
+        gp.rank(X, y, device="cuda", **settings)
+    found = gp.rank(X, y, device="auto", **settings)
+    assert found.attrs["device"] == "cpu"
+    assert "'cuda' is asked for" in found.attrs["device_note"]
+
+
+def test_no_card(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    cuda.card.cache_clear()
+    X, y = [[0.0], [0.1], [5.0], [5.1]], [0, None, 1, None]
+    with pytest.raises(DeviceError, match=r"needs cupy, which is not installed; pip install"):
+        gp.rank(X, y, gamma=1.0, device="cuda")
+    assert gp.rank(X, y, gamma=1.0).attrs["device"] == "cpu"
+
+
+class Runtime:
+    """What cupy says of cards."""
+
+    class CUDARuntimeError(Exception):
+        pass
+
+    def __init__(self, cards):
+        self.cards = cards
+
+    def getDeviceCount(self):  # noqa: N802 - cupy's name
+        if self.cards is None:
+            raise self.CUDARuntimeError("cudaErrorNoDevice")
+        return self.cards
+
+
+@pytest.mark.parametrize(
+    ("cards", "said"), [(None, r"\(cudaErrorNoDevice\)"), (0, "finds no GPU here;")]
+)
+def test_cupy_without_a_card(monkeypatch, cards, said):
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=Runtime(cards)))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    with pytest.raises(DeviceError, match=said):
+        cuda.CupyCard()
+
+
+def test_coarse_products_are_refused(monkeypatch):
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=Runtime(1)))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setenv("CUPY_TF32", "1")
+    with pytest.raises(DeviceError, match="CUPY_TF32 is set"):
+        cuda.CupyCard()
