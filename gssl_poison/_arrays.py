@@ -14,29 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.exceptions import DeviceError, InputError, InputTypeError
+from gssl_poison.exceptions import InputError, InputTypeError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 # A dense (n, d) array or csr_array, as `as_features` returns it; told apart by `is_sparse`.
 Features: TypeAlias = Any
-
-DEVICES = ("auto", "cpu", "cuda")
-
-
-def resolve_device(device: str) -> tuple[str, str]:
-    """Return the device that computes, and one sentence on why it was chosen."""
-    if device not in DEVICES:
-        raise InputError(f"device={device!r} is not known; use one of {', '.join(DEVICES)}.")
-    if device == "cuda":
-        raise DeviceError(
-            "device='cuda' cannot run here: this version has CPU kernels only; "
-            "use device='cpu' or 'auto'."
-        )
-    if device == "auto":
-        return "cpu", "device 'auto' fell back to the CPU: this version has CPU kernels only"
-    return "cpu", "device 'cpu' as asked for"
 
 
 def n_threads() -> int:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arrays import as_features, resolve_device
+from gssl_poison._arrays import as_features
 from gssl_poison._inputs import is_file, read_gamma, read_part, read_points
 from gssl_poison.attacks import Attack, make_attack
 from gssl_poison.datasets import drawn_rows
 from gssl_poison.exceptions import InputError, UnreachedError
 from gssl_poison.experiments import Preset, preset_of
+from gssl_poison.kernels.cuda import resolve_device
 from gssl_poison.labels import Labels, is_missing, split_labels
 from gssl_poison.metrics import predictions_after
 from gssl_poison.problem import Poison, Problem, check_fits, count_flips

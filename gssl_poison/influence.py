@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import n_threads, one_blas_thread
-from gssl_poison.exceptions import DeviceError, InputError, InputTypeError
+from gssl_poison.exceptions import InputError, InputTypeError
 from gssl_poison.graph import RBFGraph
+from gssl_poison.kernels import cuda
+from gssl_poison.kernels.cuda import resolve_device
 from gssl_poison.propagation import Direct, Fitted, Propagator
 from gssl_poison.sparse_graph import Graph
 
@@ -142,8 +144,7 @@ def measure_influence(
         )
     check_choice("device", device, ("cpu", "cuda"))
     graph = prop.graph
-    if device == "cuda":
-        return _measure_on_card(prop, block_size, progress)
+    resolve_device(device, able=has_kernel(prop.propagator, graph))
     if not (isinstance(graph, RBFGraph) and isinstance(prop.propagator, Direct)):
         return _read_shares(prop, check_block_size(block_size, prop.labeled.size), progress)
     from gssl_poison.kernels.block import reduce_block
@@ -166,11 +167,18 @@ def measure_influence(
         undecided = unresolved = rechecked = 0
         bound, routes = 0.0, dict[str, int]()
 
-        for result in in_order(
-            lambda part, workspace: reduce_block(columns, part, workspace),
-            _blocks(prop.unlabeled, rows),
-            workers,
-        ):
+        if device == "cuda":
+            from gssl_poison.kernels.cuda_shares import SCORES, reduce_on_card
+
+            rows = max(1, SCORES // prop.labeled.size) if block_size is None else rows
+            results = reduce_on_card(cuda.card(), columns, _blocks(prop.unlabeled, rows), rows)
+        else:
+            results = in_order(
+                lambda part, workspace: reduce_block(columns, part, workspace),
+                _blocks(prop.unlabeled, rows),
+                workers,
+            )
+        for result in results:
             total += result.total
             mir += result.major
             undecided += result.undecided
@@ -207,46 +215,6 @@ def has_kernel(propagator: Propagator, graph: Graph) -> bool:
         and not graph.is_sparse
         and isinstance(propagator, Direct)
         and propagator.normalization == "row"
-    )
-
-
-def _measure_on_card(prop: Fitted, block_size: int | None, progress: Progress | None) -> Influence:
-    """Measure influence on the GPU."""
-    graph = prop.graph
-    if not (isinstance(graph, RBFGraph) and has_kernel(prop.propagator, graph)):
-        raise DeviceError(
-            f"device='cuda' has no kernel for {prop.propagator!r} on this graph: it has one for "
-            "direct influence, by rows, on an RBF graph of dense features; use device='cpu'."
-        )
-    from gssl_poison.kernels import cuda
-    from gssl_poison.kernels.columns import Columns
-    from gssl_poison.kernels.cuda_shares import SCORES, measure_shares
-
-    there = cuda.card()
-    started = time.perf_counter()
-    rows = min(prop.unlabeled.size, max(1, SCORES // prop.labeled.size))
-    if block_size is not None:
-        rows = _check_count("block_size", block_size)
-    report = _Counter(progress, prop.unlabeled.size)
-    with one_blas_thread():
-        found = measure_shares(
-            there,
-            Columns(graph.X, prop.labeled, graph.gamma),
-            _blocks(prop.unlabeled, rows),
-            rows,
-            report.add,
-        )
-    return Influence(
-        mir=found.major,
-        total=found.total,
-        n_unlabeled=int(prop.unlabeled.size),
-        undecided=found.undecided,
-        unresolved=found.unresolved,
-        unreached=0,
-        rechecked=found.rechecked,
-        routes=found.routes,
-        bound=found.bound,
-        seconds=time.perf_counter() - started,
     )
 
 

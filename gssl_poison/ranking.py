@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gssl_poison._arguments import check_choice
-from gssl_poison._arrays import DEVICES, Features, as_features, one_blas_thread
+from gssl_poison._arrays import Features, as_features, one_blas_thread
 from gssl_poison.bandwidth import choose_gamma
 from gssl_poison.exceptions import InputError
 from gssl_poison.graph import DenseGraph, RBFGraph
@@ -21,7 +21,7 @@ from gssl_poison.influence import (
     has_kernel,
     measure_influence,
 )
-from gssl_poison.kernels.cuda import choose_device
+from gssl_poison.kernels.cuda import resolve_device
 from gssl_poison.labels import Labels, split_labels
 from gssl_poison.propagation import Direct, Propagator, parse_propagator
 from gssl_poison.sparse_graph import Graph
@@ -124,7 +124,6 @@ def rank(
     """
     check_choice("by", by, ORDERS)
     propagator = _propagator(influence, normalization)
-    check_choice("device", device, DEVICES)
     features = as_features(X)
     labels = split_labels(y, features.shape[0], unlabeled)
     check_block_size(block_size, labels.labeled.size)
@@ -132,7 +131,7 @@ def rank(
     points = build_graph(graph, features, gamma, labels)
     bandwidth = None if isinstance(points, DenseGraph) else points.bandwidth
     seconds_gamma = time.perf_counter() - started
-    used_device, device_note = choose_device(device, able=has_kernel(propagator, points))
+    used_device, device_note = resolve_device(device, able=has_kernel(propagator, points))
     started = time.perf_counter()
     fitted = propagator.fit(points, labels.labeled)
     seconds_fit = time.perf_counter() - started

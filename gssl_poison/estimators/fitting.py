@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arrays import resolve_device
 from gssl_poison.estimators.loop import Run, Step, row_normalized, run, run_certified
 from gssl_poison.estimators.source import Limit, Source, classes_of, source_of
 from gssl_poison.exceptions import InputError
+from gssl_poison.kernels.cuda import resolve_device
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

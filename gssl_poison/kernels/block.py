@@ -142,12 +142,8 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
         rest,
         first,
     )
-    low, high = decision_band(bound)
-    verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
-    loose = ~(bound <= LOOSEST)
+    verdict, doubtful = judge(rest, bound)
     unresolved = np.zeros(1, dtype=np.int64)
-    # Not "low <= rest": a rest that is not a number is in doubt.
-    doubtful = np.flatnonzero(loose | ~((rest < low) | (rest > high)))
     if doubtful.size:
         if columns.sparse:
             X = columns.X
@@ -160,15 +156,52 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
         relative = direct_error(columns.n_features)
         results = (total, unresolved, first, verdict)
         decide(products.dots, products.unit, bound, doubtful, *where, *known, relative, *results)
+    return result_of(
+        total, first, verdict, bound, int(unresolved[0]), int(doubtful.size), products.route
+    )
+
+
+def judge(rest: Floats, bound: Floats) -> tuple[Integers, Integers]:
+    """Judge rows by the weights of all columns but the first, over the first's.
+
+    Parameters
+    ----------
+    rest, bound : (b,) float64
+        What `cpu.shares_of_block` writes, and the proven error of each row's scores.
+
+    Returns
+    -------
+    verdict : (b,) int64
+        `recheck.MAJOR` or `recheck.MINOR`.
+    doubtful : (m,) int64
+        Rows of the block that the recheck routine has to judge.
+    """
+    low, high = decision_band(bound)
+    verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
+    # Not "low <= rest": a rest that is not a number is in doubt.
+    doubtful = np.flatnonzero(~(bound <= LOOSEST) | ~((rest < low) | (rest > high)))
+    return verdict, doubtful
+
+
+def result_of(
+    total: Floats,
+    first: Integers,
+    verdict: Integers,
+    bound: Floats,
+    unresolved: int,
+    rechecked: int,
+    route: str,
+) -> BlockResult:
+    """Count verdicts by column."""
     return BlockResult(
         total=total,
-        major=np.bincount(first[verdict == recheck.MAJOR], minlength=columns.n_labeled),
+        major=np.bincount(first[verdict == recheck.MAJOR], minlength=total.size),
         undecided=int((verdict == recheck.UNDECIDED).sum()),
-        unresolved=int(unresolved[0]),
-        rechecked=int(doubtful.size),
-        rows=int(rows.size),
-        route=products.route,
-        bound=float(bound[~loose].max(initial=0.0)),
+        unresolved=unresolved,
+        rechecked=rechecked,
+        rows=int(bound.size),
+        route=route,
+        bound=float(bound[bound <= LOOSEST].max(initial=0.0)),
     )
 
 

@@ -15,7 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison._arguments import check_choice
 from gssl_poison.exceptions import DeviceError
+
+DEVICES = ("auto", "cpu", "cuda")
 
 _PACKAGE = Path(__file__).parents[1] / "cuda_kernels"
 _CHECKOUT = Path(__file__).parents[2] / "cuda_kernels"
@@ -141,33 +144,37 @@ def _cupy() -> Any:
     return cupy
 
 
-def choose_device(device: str, *, able: bool) -> tuple[str, str]:
+def resolve_device(device: str, *, able: bool = False) -> tuple[str, str]:
     """Return the device that computes, and one sentence on why it was chosen.
 
     Parameters
     ----------
     device : {"auto", "cpu", "cuda"}
-        Checked by the caller.
-    able : bool
+    able : bool, default False
         Whether there is a kernel for what is asked.
 
     Raises
     ------
+    InputError
+        The device is none of these.
     DeviceError
-        "cuda" is asked for, and there is no GPU or no kernel.
+        "cuda" is asked for, and there is no kernel or no GPU.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    ('cpu', "device 'cpu' as asked for")
     """
+    check_choice("device", device, DEVICES)
     if device == "cpu":
         return "cpu", "device 'cpu' as asked for"
     if device == "auto":
-        # Not before they have run on a card.
-        return (
-            "cpu",
-            "device 'auto' fell back to the CPU: GPU kernels run where 'cuda' is asked for",
-        )
+        # Not before the kernels have run on a card.
+        return "cpu", "device 'auto' fell back to the CPU: kernels run where 'cuda' is asked for"
     if not able:
         raise DeviceError(
             "device='cuda' has kernels for direct influence, by rows, on an RBF graph of dense "
-            "features; use device='cpu' or 'auto'."
+            "features, and for nothing else; use device='cpu' or 'auto'."
         )
     card()
     return "cuda", "device 'cuda' as asked for"

@@ -7,8 +7,7 @@ host, so that counts are those of the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,11 @@ from gssl_poison.kernels.block import (
     LARGEST_FLOAT32_NORM,
     BlockResult,
     Workspace,
+    judge,
     reduce_block,
+    result_of,
 )
-from gssl_poison.kernels.bounds import LOOSEST, decision_band, direct_error
+from gssl_poison.kernels.bounds import LOOSEST, direct_error
 from gssl_poison.kernels.columns import Columns, norm_above
 from gssl_poison.kernels.cuda import Card, type_name
 
@@ -34,30 +35,6 @@ _PART = 64
 SCORES = 2**23
 
 
-@dataclass(frozen=True)
-class Shares:
-    """What all rows add to the columns.
-
-    Attributes
-    ----------
-    total : (l,) float64
-    major : (l,) int64
-    undecided, unresolved, rechecked : int
-        As in `BlockResult`.
-    bound : float
-    routes : dict of str to int
-        Rows by the type their product ran in: "float32" on the card, others on the host.
-    """
-
-    total: Floats
-    major: Integers
-    undecided: int
-    unresolved: int
-    rechecked: int
-    bound: float
-    routes: dict[str, int]
-
-
 class _OnCard:
     """The labelled side on the card, and buffers for a block of rows."""
 
@@ -67,7 +44,6 @@ class _OnCard:
         self.points = card.put(columns.points("float32"))
         self.bias = card.put(columns.bias("float32"))
         self.slope = np.float32(2.0 * columns.scaled_gamma)
-        self.total = card.put(np.zeros(columns.n_labeled))
         l, d = columns.n_labeled, columns.n_features  # noqa: E741
         self.block = card.empty((most_rows, d), "float32")
         self.squares = card.empty((most_rows,), "float64")
@@ -75,17 +51,14 @@ class _OnCard:
         self.largest = card.empty((most_rows,), "float32")
         self.first = card.empty((most_rows,), "int32")
         self.rest = card.empty((most_rows,), "float64")
+        self.total = card.empty((l,), "float64")
         self.parts = card.empty((-(-most_rows // _PART), l), "float64")
 
 
-def measure_shares(
-    card: Card,
-    columns: Columns,
-    blocks: Iterable[Integers],
-    most_rows: int,
-    report: Callable[[int], None],
-) -> Shares:
-    """Measure the shares of some rows.
+def reduce_on_card(
+    card: Card, columns: Columns, blocks: Iterable[Integers], most_rows: int
+) -> Iterator[BlockResult]:
+    """Reduce blocks of rows to what they add to every column, as `reduce_block` does.
 
     Parameters
     ----------
@@ -95,12 +68,11 @@ def measure_shares(
     blocks : iterable of (b,) int64
         Row numbers, at most ``most_rows`` at a time.
     most_rows : int
-    report : callable
-        Told the number of rows after every block.
 
-    Returns
-    -------
-    Shares
+    Yields
+    ------
+    BlockResult
+        A block whose scores float32 does not know, by and large, comes from the CPU.
 
     Raises
     ------
@@ -113,44 +85,25 @@ def measure_shares(
     and once from memory at most. ``4 (b (l + d) + l d)`` bytes on the card.
     """
     there, workspace = _OnCard(card, columns, most_rows), Workspace()
-    # What the host knows of rows that float32 does not.
-    total = np.zeros(columns.n_labeled)
-    major = np.zeros(columns.n_labeled, dtype=np.int64)
-    undecided = unresolved = rechecked = 0
-    bound, routes = 0.0, dict[str, int]()
     for rows in blocks:
-        bounds = _multiply(card, there, columns, rows)
-        if np.median(bounds) <= LOOSEST:
-            found = _reduce(card, there, columns, rows, bounds)
+        bound = _multiply(card, there, columns, rows)
+        if np.median(bound) <= LOOSEST:
+            yield _reduce(card, there, columns, rows, bound)
         else:
-            found = reduce_block(columns, rows, workspace)
-        total += found.total
-        major += found.major
-        undecided += found.undecided
-        unresolved += found.unresolved
-        rechecked += found.rechecked
-        bound = max(bound, found.bound)
-        routes[found.route] = routes.get(found.route, 0) + found.rows
-        report(rows.size)
-    total += card.get(there.total)
-    return Shares(total, major, undecided, unresolved, rechecked, bound, routes)
+            yield reduce_block(columns, rows, workspace)
 
 
 def _reduce(
     card: Card, there: _OnCard, columns: Columns, rows: Integers, bound: Floats
 ) -> BlockResult:
-    """Add a block of rows to the totals on the card, and judge who holds each of them.
-
-    ``total`` of the result holds what the card does not know.
-    """
+    """Reduce a block whose products are on the card."""
     b, l = rows.size, columns.n_labeled  # noqa: E741
-    stride, unit = np.int32(l), np.float32(1.0)
-    scores = (there.dots, there.slope, there.bias, unit)
+    scores = (there.dots, there.slope, there.bias, np.float32(1.0))
     card.launch(
         "row_shares",
         (b,),
         _ROW_THREADS,
-        (*scores, np.int32(l), stride, there.largest, there.first, there.rest),
+        (*scores, np.int32(l), np.int32(l), there.largest, there.first, there.rest),
         SCORE="float",
     )
     rest = card.get(there.rest[:b])
@@ -164,7 +117,7 @@ def _reduce(
         "column_totals",
         (-(-l // _COLUMN_THREADS), n_parts),
         _COLUMN_THREADS,
-        (*scores, np.int32(b), np.int32(l), stride, there.largest, there.rest, there.parts),
+        (*scores, np.int32(b), np.int32(l), np.int32(l), there.largest, there.rest, there.parts),
         SCORE="float",
     )
     card.launch(
@@ -173,23 +126,14 @@ def _reduce(
         _ADD_THREADS,
         (there.parts, np.int32(n_parts), np.int32(l), there.total),
     )
-    low, high = decision_band(bound)
-    verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
-    # Not "low <= rest": a rest that is not a number is in doubt.
-    doubtful = np.flatnonzero(loose | ~((rest < low) | (rest > high)))
-    extra, unresolved = np.zeros(l), np.zeros(1, dtype=np.int64)
+    total = card.get(there.total)
+    verdict, doubtful = judge(rest, bound)
+    unresolved = np.zeros(1, dtype=np.int64)
     if doubtful.size:
-        judged = _recheck(card, there, columns, rows, doubtful, bound, extra, unresolved)
+        judged = _recheck(card, there, columns, rows, doubtful, bound, total, unresolved)
         first[doubtful], verdict[doubtful] = judged
-    return BlockResult(
-        total=extra,
-        major=np.bincount(first[verdict == recheck.MAJOR], minlength=l),
-        undecided=int((verdict == recheck.UNDECIDED).sum()),
-        unresolved=int(unresolved[0]),
-        rechecked=int(doubtful.size),
-        rows=b,
-        route="float32",
-        bound=float(bound[~loose].max(initial=0.0)),
+    return result_of(
+        total, first, verdict, bound, int(unresolved[0]), int(doubtful.size), "float32"
     )
 
 
@@ -227,7 +171,7 @@ def _recheck(
     rows: Integers,
     doubtful: Integers,
     bound: Floats,
-    extra: Floats,
+    total: Floats,
     unresolved: Integers,
 ) -> tuple[Integers, Integers]:
     """Have the one routine judge some rows of a block; return their first columns and verdicts."""
@@ -248,7 +192,7 @@ def _recheck(
         columns.offset,
         columns.offset_error,
         direct_error(columns.n_features),
-        extra,
+        total,
         unresolved,
         first,
         verdict,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arrays import as_features, resolve_device
+from gssl_poison._arrays import as_features
 from gssl_poison.certification import Certificate
 from gssl_poison.defenses.distribution import SourceDominance
 from gssl_poison.defenses.learned import Belief, Learned, count_turned, shares_of
 from gssl_poison.defenses.opinions import against, strongest_other
 from gssl_poison.influence import Progress, measure_influence
+from gssl_poison.kernels.cuda import resolve_device
 from gssl_poison.labels import split_labels
 from gssl_poison.problem import Problem, check_fits
 from gssl_poison.propagation import Direct, Fitted, Propagator, parse_propagator
