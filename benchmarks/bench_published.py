@@ -117,14 +117,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2)
     options = parser.parse_args()
-    ours = pd.read_csv(RESULTS / "reproduction-replication.csv")
     rows = []
     for name in DATASETS:
+        ours = pd.read_csv(RESULTS / f"reproduction-replication-{name}.csv")
         theirs = published(name, ours, options.samples)
-        mine = ours[ours["dataset"] == name]
-        by_model = mine.groupby("model")["seconds"].sum()
+        by_model = ours.groupby("model")["seconds"].sum()
         spent = {
-            "single flips": mine[mine["kind"] == "correlation"]["seconds"].sum(),
+            "single flips": ours[ours["kind"] == "correlation"]["seconds"].sum(),
             "attacks and transductive errors": by_model["transductive"],
             "forest": by_model["forest"],
             "mlp": by_model["mlp"],

@@ -3,9 +3,9 @@
     GSSL_POISON_DATA=... python benchmarks/reproduce.py all --preset replication --out DIR
 
 Takes the arguments of `gssl-poison reproduce`, runs it, and writes the rows of each preset that the
-folder holds to benchmarks/results/reproduction-PRESET.csv, beside those of cells that it does not
-hold, and the wall-clock seconds of what this run measured to reproduction-seconds.csv. A run that
-was stopped goes on; its seconds are then those of the part.
+folder holds to benchmarks/results/reproduction-PRESET-DATASET.csv, beside those of cells that it
+does not hold, and the wall-clock seconds of what this run measured to reproduction-seconds.csv. A
+run that was stopped goes on; its seconds are then those of the part.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def main():
         sys.exit(status)
     done = json.loads(printed.getvalue())
     table = pd.read_parquet(Path(done["folder"]) / "results.parquet")
-    for preset, rows in table.groupby("preset"):
-        name = f"reproduction-{preset}"
+    for (preset, dataset), rows in table.groupby(["preset", "dataset"]):
+        name = f"reproduction-{preset}-{dataset}"
         earlier = {_cell(row): row for row in read_rows(name)}
         kept = {}
         for record in rows.to_dict(orient="records"):
