@@ -133,7 +133,7 @@ def read_scene(
     known = None if is_file(source) or graph != "rbf" else chosen.gamma(dataset.name)
     by_preset = gamma is None and known is not None
     bandwidth = known if gamma is None and known is not None else read_gamma(gamma or "auto")
-    built = build_graph(graph, features, bandwidth, labels)
+    built = build_graph(graph, features, bandwidth, labels, device=used_device)
     problem = Problem.of(built, dataset.y, truth, unlabeled=mark)
     if labeled is not None:
         problem = _as_drawn(problem, labeled, seed)

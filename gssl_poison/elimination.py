@@ -11,17 +11,19 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arrays import available_memory, n_threads, one_blas_thread
 from gssl_poison.exceptions import InputError, NumericalError
+from gssl_poison.kernels.cuda import Card
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 # (r,) row numbers -> (r, u + t) log-weights, states first; what a state weighs itself is ignored.
-LogRowsOf = Callable[[Integers], Floats]
+LogRowsOf = Callable[[Integers], Any]
 
 _ROWS = 192
 # Part of the largest score of a row that underflow may have taken from it.
@@ -45,11 +47,14 @@ class DenseChain:
         Weight of leaving, bound on what underflow took, right-hand sides.
     log_degree : (u,) float64
         Logarithm of the sum of a row's weights as they truly are; -inf for a state without any.
+    card : Card, optional
+        Whose arrays these are; by default the host's.
     """
 
-    A: Floats = field(repr=False)
-    B: Floats = field(repr=False)
-    log_degree: Floats = field(repr=False)
+    A: Any = field(repr=False)
+    B: Any = field(repr=False)
+    log_degree: Any = field(repr=False)
+    card: Card | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,12 @@ def memory_needed(n_states: int, n_targets: int) -> int:
     return 8 * (n_states**2 + 2 * n_states * (n_targets + 2) + 4 * _ROWS * n_states)
 
 
-def refuse_beyond_memory(n_states: int, n_targets: int, what: str) -> None:
-    """Refuse an elimination that this machine's free memory cannot hold."""
-    needed, free = memory_needed(n_states, n_targets), available_memory()
+def refuse_beyond_memory(
+    n_states: int, n_targets: int, what: str, card: Card | None = None
+) -> None:
+    """Refuse an elimination that the free memory of the machine, or the card, cannot hold."""
+    needed = memory_needed(n_states, n_targets)
+    free = available_memory() if card is None else card.free_memory()
     if needed > free:
         raise InputError(
             f"{what} on a dense graph of {n_states:,} states and {n_targets:,} labels needs "
@@ -89,17 +97,20 @@ def refuse_beyond_memory(n_states: int, n_targets: int, what: str) -> None:
         )
 
 
-def fill_chain(rows_of: LogRowsOf, states: Integers, n_targets: int) -> DenseChain:
+def fill_chain(
+    rows_of: LogRowsOf, states: Integers, n_targets: int, card: Card | None = None
+) -> DenseChain:
     """Read the rows of a chain, each shifted by its largest log-weight.
 
     Parameters
     ----------
     rows_of : callable
-        Returns log-weights to ``u`` states, then to ``t`` targets.
+        Returns log-weights to ``u`` states, then to ``t`` targets, on the card if there is one.
     states : (u,) int64
         Row numbers of the states, in the order of the columns.
     n_targets : int
         Targets, which become right-hand sides; a row's weight of leaving is their sum.
+    card : Card, optional
 
     Returns
     -------
@@ -112,32 +123,37 @@ def fill_chain(rows_of: LogRowsOf, states: Integers, n_targets: int) -> DenseCha
     """
     from gssl_poison.kernels.gth import EXTRA, HIGH, LEAVE, LOST, TINY
 
+    xp: Any = np if card is None else card.xp
     u = states.size
-    A, B = np.empty((u, u)), np.empty((u, EXTRA + n_targets))
-    log_degree = np.empty(u)
+    A, B = xp.empty((u, u)), xp.empty((u, EXTRA + n_targets))
+    log_degree = xp.empty(u)
 
     def fill(part: slice) -> None:
         block = rows_of(states[part])
-        own = np.arange(part.start, part.stop)
+        own = xp.arange(part.start, part.stop)
         block[own - part.start, own] = -np.inf
         top = block.max(axis=1)
-        shift = np.where(np.isfinite(top), top, 0.0)
+        shift = xp.where(xp.isfinite(top), top, 0.0)
         # exp(x / 2) squared reaches twice as far down as exp(x), and is as accurate.
         block -= shift[:, None]
         block *= 0.5
-        np.exp(block, out=block)
+        xp.exp(block, out=block)
         block *= 2.0 ** (HIGH // 2)
-        np.square(block, out=block)
+        xp.multiply(block, block, out=block)
         A[part], B[part, EXTRA:] = block[:, :u], block[:, u:]
         B[part, LEAVE] = block[:, u:].sum(axis=1)
         B[part, LOST] = TINY * (block == 0.0).sum(axis=1)
         with np.errstate(divide="ignore"):
-            log_degree[part] = shift + np.log(np.ldexp(block.sum(axis=1), -HIGH))
+            log_degree[part] = shift + xp.log(xp.ldexp(block.sum(axis=1), -HIGH))
 
-    with one_blas_thread(), ThreadPoolExecutor(n_threads()) as pool:
-        for _ in pool.map(fill, _slices(u)):
-            pass
-    return DenseChain(A, B, log_degree)
+    if card is not None:
+        for part in _slices(u):
+            fill(part)
+    else:
+        with one_blas_thread(), ThreadPoolExecutor(n_threads()) as pool:
+            for _ in pool.map(fill, _slices(u)):
+                pass
+    return DenseChain(A, B, log_degree, card)
 
 
 def solve_chain(chain: DenseChain, *, symmetric: bool, name: Callable[[int], str]) -> ChainSolution:
@@ -147,7 +163,7 @@ def solve_chain(chain: DenseChain, *, symmetric: bool, name: Callable[[int], str
     ----------
     chain : DenseChain
     symmetric : bool
-        Whether weights are the same both ways, so that Cholesky is possible.
+        Whether weights are the same both ways, so that Cholesky is possible, on the host.
     name : callable
         Says which point a state is, for an error.
 
@@ -165,16 +181,19 @@ def solve_chain(chain: DenseChain, *, symmetric: bool, name: Callable[[int], str
     Elimination without subtraction, ``2/3 u^3 + 2 u^2 m`` operations, right to a relative rounding
     error in every entry; or Cholesky, half of that, where its error bound is below 1e-11.
     """
-    if symmetric and _cholesky_error(chain) <= _CHOLESKY_ERROR:
+    card = chain.card
+    if symmetric and card is None and _cholesky_error(chain) <= _CHOLESKY_ERROR:
         return ChainSolution(_cholesky(chain), 0, "cholesky", 0.0)
     from gssl_poison.kernels.gth import EXTRA, SOLVED, eliminate, solve
 
     largest = float((chain.B[:, EXTRA:] / _row_sums(chain)[:, None]).max(initial=0.0))
     try:
-        eliminate(chain.A, chain.B)
+        eliminate(chain.A, chain.B, card=card)
     except FloatingPointError as error:
         raise _beyond_float64(name(int(error.args[0]))) from None
-    value, lost = solve(chain.A, chain.B)
+    value, lost = solve(chain.A, chain.B, card=card)
+    if card is not None:
+        value, lost = card.get(value), card.get(lost)
     size = value.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.ldexp(lost * largest, SOLVED) / size
@@ -245,13 +264,14 @@ def _slices(size: int) -> Iterator[slice]:
     return (slice(start, min(start + _ROWS, size)) for start in range(0, size, _ROWS))
 
 
-def _row_sums(chain: DenseChain) -> Floats:
+def _row_sums(chain: DenseChain) -> Any:
     """Return what a state's transitions sum to, leaving included."""
     from gssl_poison.kernels.gth import LEAVE
 
-    np.fill_diagonal(chain.A, 0.0)
-    sums: Floats = chain.A.sum(axis=1) + chain.B[:, LEAVE]
-    return np.where(sums > 0.0, sums, 1.0)
+    xp: Any = np if chain.card is None else chain.card.xp
+    xp.fill_diagonal(chain.A, 0.0)
+    sums = chain.A.sum(axis=1) + chain.B[:, LEAVE]
+    return xp.where(sums > 0.0, sums, 1.0)
 
 
 def _beyond_float64(point: str) -> NumericalError:
@@ -276,7 +296,8 @@ def _cholesky_error(chain: DenseChain) -> float:
     spread = float(np.ptp(chain.log_degree)) if chain.log_degree.size else 0.0
     if leave <= 0.0 or not spread < 600.0:
         return np.inf
-    return 8.0 * (sums.size + 8.0) * 2.0**-53 * math.exp(spread / 2.0) / leave
+    bound: float = 8.0 * (sums.size + 8.0) * 2.0**-53 * math.exp(spread / 2.0) / leave
+    return bound
 
 
 def _cholesky(chain: DenseChain) -> Floats:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gssl_poison._arrays import Features, as_features, is_sparse
 from gssl_poison.bandwidth import Bandwidth, choose_gamma, squared_distances
 from gssl_poison.exceptions import InputError, InputTypeError
+from gssl_poison.kernels.cuda import resolve_device
 from gssl_poison.labels import encode_classes
 from gssl_poison.sparse import is_sparse_matrix
 
@@ -43,6 +44,9 @@ class RBFGraph:
         Row numbers of the labelled points; the rules "auto" and "loo" need them.
     y : (l,) array-like, optional
         Classes of the labelled points; "loo" needs them.
+    device : {"cpu", "auto", "cuda"}, default "cpu"
+        Where everything is computed that is read from the graph: influence, propagators, the flips
+        that an attack tries, radii. "cuda" is for dense features, and needs cupy and a GPU.
 
     Attributes
     ----------
@@ -50,11 +54,15 @@ class RBFGraph:
         The points.
     bandwidth : Bandwidth
         The kernel coefficient and how it was found.
+    device : {"cpu", "cuda"}
+        Where it is computed.
 
     Raises
     ------
     InputError, InputTypeError
         X or gamma is not usable; the message says why.
+    DeviceError
+        The device is not there, or has no kernels for sparse features.
 
     Examples
     --------
@@ -66,6 +74,7 @@ class RBFGraph:
 
     X: Features = field(repr=False)
     bandwidth: Bandwidth
+    device: str = field(repr=False, compare=False)
 
     def __init__(
         self,
@@ -74,8 +83,10 @@ class RBFGraph:
         *,
         labeled: npt.ArrayLike | None = None,
         y: npt.ArrayLike | None = None,
+        device: str = "cpu",
     ) -> None:
         features = as_features(X)
+        used, _ = resolve_device(device, able=not is_sparse(features))
         if not isinstance(gamma, Bandwidth):
             rows = None if labeled is None else check_rows(labeled, features.shape[0], "labeled")
             others = None if rows is None else other_rows(rows, features.shape[0])
@@ -83,6 +94,7 @@ class RBFGraph:
             gamma = choose_gamma(features, gamma, labeled=rows, unlabeled=others, codes=codes)
         object.__setattr__(self, "X", features)
         object.__setattr__(self, "bandwidth", gamma)
+        object.__setattr__(self, "device", used)
 
     @property
     def gamma(self) -> float:

@@ -6,22 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import n_threads, one_blas_thread
 from gssl_poison.exceptions import InputError, InputTypeError
 from gssl_poison.graph import RBFGraph
 from gssl_poison.kernels import cuda
-from gssl_poison.kernels.cuda import resolve_device
-from gssl_poison.propagation import Direct, Fitted, Propagator
-from gssl_poison.sparse_graph import Graph
-
-if TYPE_CHECKING:
-    pass
+from gssl_poison.propagation import Direct, Fitted
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -94,14 +88,13 @@ def measure_influence(
     block_size: int | None = None,
     progress: Progress | None = None,
     threads: int | None = None,
-    device: str = "cpu",
 ) -> Influence:
     """Measure the influence of every labelled point.
 
     Parameters
     ----------
     prop : Fitted
-        A fitted propagator of any kind.
+        A fitted propagator of any kind; the device is that of its graph.
     block_size : int, optional
         Rows a block; by default what keeps a block's scores near the cache. Counts do not depend
         on it.
@@ -110,9 +103,6 @@ def measure_influence(
     threads : int, optional
         Blocks at a time; by default the processors this process may use. Counts do not depend on
         it.
-    device : {"cpu", "cuda"}, default "cpu"
-        "cuda" is for `Direct` by rows on an `RBFGraph` of dense features; see `has_kernel`. Counts
-        do not depend on it.
 
     Returns
     -------
@@ -122,8 +112,6 @@ def measure_influence(
     ------
     InputError
         A feature is not finite, distances leave float64, or an argument is out of range.
-    DeviceError
-        There is no GPU, or no kernel for this propagator and graph.
 
     Notes
     -----
@@ -142,9 +130,7 @@ def measure_influence(
         raise InputTypeError(
             f"progress={progress!r} cannot be called; pass a function of (done, all) rows."
         )
-    check_choice("device", device, ("cpu", "cuda"))
     graph = prop.graph
-    resolve_device(device, able=has_kernel(prop.propagator, graph))
     if not (isinstance(graph, RBFGraph) and isinstance(prop.propagator, Direct)):
         return _read_shares(prop, check_block_size(block_size, prop.labeled.size), progress)
     from gssl_poison.kernels.block import reduce_block
@@ -167,7 +153,7 @@ def measure_influence(
         undecided = unresolved = rechecked = 0
         bound, routes = 0.0, dict[str, int]()
 
-        if device == "cuda":
+        if graph.device == "cuda":
             from gssl_poison.kernels.cuda_shares import SCORES, reduce_on_card
 
             rows = max(1, SCORES // prop.labeled.size) if block_size is None else rows
@@ -198,23 +184,6 @@ def measure_influence(
         routes=routes,
         bound=bound,
         seconds=time.perf_counter() - started,
-    )
-
-
-def has_kernel(propagator: Propagator, graph: Graph) -> bool:
-    """Tell whether `measure_influence` has a GPU kernel for a propagator on a graph.
-
-    Examples
-    --------
-    >>> graph = RBFGraph([[0.0], [1.0]], gamma=1.0)
-    >>> has_kernel(Direct(), graph), has_kernel(Direct("column-row"), graph)
-    (True, False)
-    """
-    return (
-        isinstance(graph, RBFGraph)
-        and not graph.is_sparse
-        and isinstance(propagator, Direct)
-        and propagator.normalization == "row"
     )
 
 

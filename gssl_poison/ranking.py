@@ -12,16 +12,15 @@ import numpy as np
 from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import Features, as_features, one_blas_thread
 from gssl_poison.bandwidth import choose_gamma
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.graph import DenseGraph, RBFGraph
 from gssl_poison.influence import (
     Influence,
     Progress,
     check_block_size,
-    has_kernel,
     measure_influence,
 )
-from gssl_poison.kernels.cuda import resolve_device
+from gssl_poison.kernels.cuda import NO_KERNEL, resolve_device
 from gssl_poison.labels import Labels, split_labels
 from gssl_poison.propagation import Direct, Propagator, parse_propagator
 from gssl_poison.sparse_graph import Graph
@@ -75,8 +74,8 @@ def rank(
     unlabeled : scalar, optional
         The value of y that means unlabelled; NaN when only missing values do.
     device : {"auto", "cpu", "cuda"}, default "auto"
-        Where to compute. "cuda" takes cupy and a GPU, and has kernels for direct influence, by
-        rows, on an RBF graph of dense features; "auto" takes the CPU as long as those kernels have
+        Where to compute. "cuda" takes cupy and a GPU, and has kernels for what is read from an
+        RBF graph of dense features, by rows; "auto" takes the CPU as long as those kernels have
         run in tests alone. Counts do not depend on it.
     block_size : int, optional
         Rows computed at a time, by thread.
@@ -128,16 +127,16 @@ def rank(
     labels = split_labels(y, features.shape[0], unlabeled)
     check_block_size(block_size, labels.labeled.size)
     started = time.perf_counter()
-    points = build_graph(graph, features, gamma, labels)
+    used_device, device_note = resolve_device(device)
+    points = build_graph(graph, features, gamma, labels, device=used_device)
+    if getattr(points, "device", used_device) != used_device:
+        used_device, device_note = "cuda", "the graph that was given is computed there"
     bandwidth = None if isinstance(points, DenseGraph) else points.bandwidth
     seconds_gamma = time.perf_counter() - started
-    used_device, device_note = resolve_device(device, able=has_kernel(propagator, points))
     started = time.perf_counter()
     fitted = propagator.fit(points, labels.labeled)
     seconds_fit = time.perf_counter() - started
-    measured = measure_influence(
-        fitted, block_size=block_size, progress=progress, device=used_device
-    )
+    measured = measure_influence(fitted, block_size=block_size, progress=progress)
     table = _table(labels, measured, by)
     table.attrs = {
         "gamma": None if bandwidth is None else bandwidth.gamma,
@@ -187,9 +186,16 @@ def _propagator(influence: str | Propagator, normalization: str) -> Propagator:
 
 
 def build_graph(
-    graph: str | Graph, features: Features, gamma: float | str, labels: Labels
+    graph: str | Graph,
+    features: Features,
+    gamma: float | str,
+    labels: Labels,
+    *,
+    device: str = "cpu",
 ) -> Graph:
     """Return the graph that a name stands for, with its gamma, or the one that was given."""
+    if device == "cuda" and graph != "rbf" and getattr(graph, "device", "cpu") != "cuda":
+        raise DeviceError(NO_KERNEL)
     if not isinstance(graph, str):
         if graph.n_points != features.shape[0]:
             raise InputError(
@@ -219,7 +225,7 @@ def build_graph(
         )
     if kind == "knn":
         return knn_graph(features, neighbours, gamma=bandwidth)
-    return RBFGraph(features, bandwidth)
+    return RBFGraph(features, bandwidth, device=device)
 
 
 def _table(labels: Labels, measured: Influence, by: str) -> pd.DataFrame:

@@ -58,33 +58,120 @@ _SCALARS = {
 }
 
 
+class DeviceArray(np.ndarray):
+    """An array that meets no array of the host, as an array of a GPU does not."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **rest):
+        _refuse_host((inputs, out, rest))
+        plain = [_plain(value) for value in inputs]
+        if out:
+            rest["out"] = tuple(_plain(value) for value in out)
+        rest = {name: _plain(value) for name, value in rest.items() if name != "out"} | (
+            {"out": rest["out"]} if out else {}
+        )
+        found = getattr(ufunc, method)(*plain, **rest)
+        if out:
+            return out[0] if len(out) == 1 else out
+        return _on_device(found)
+
+    def __array_function__(self, function, types, given, named):
+        _refuse_host((given, named))
+        return super().__array_function__(function, types, given, named)
+
+    def __getitem__(self, key):
+        _refuse_host(key)
+        return super().__getitem__(key)
+
+    def __setitem__(self, key, value):
+        _refuse_host((key, value))
+        super().__setitem__(key, value)
+
+
+def _refuse_host(value):
+    """Refuse arrays of the host; single numbers may go anywhere."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            _refuse_host(item)
+    elif isinstance(value, dict):
+        _refuse_host(list(value.values()))
+    elif isinstance(value, np.ndarray) and not isinstance(value, DeviceArray):
+        raise TypeError(f"an array of the host meets one of the device: {value!r}")
+
+
+def _plain(value):
+    return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
+
+
+def _on_device(value):
+    if isinstance(value, tuple):
+        return tuple(_on_device(item) for item in value)
+    return np.asarray(value).view(DeviceArray)
+
+
+class Functions:
+    """What numpy is to the host, for `DeviceArray`: no more of it than cupy has, as cupy has it."""
+
+    KNOWN = (
+        *("abs", "arange", "ascontiguousarray", "concatenate", "divide", "empty", "exp", "frexp"),
+        *("fill_diagonal", "full", "isfinite", "ldexp", "log", "matmul", "maximum", "multiply"),
+        *("where", "zeros"),
+    )
+
+    def __getattr__(self, name):
+        if name not in self.KNOWN:
+            raise AttributeError(f"the tests' card has no {name}; see that cupy has, and add it")
+
+        def call(*given, **named):
+            _refuse_host((given, named))
+            found = getattr(np, name)(*given, **named)
+            return found if found is None else _on_device(found)
+
+        return call
+
+
 class ShimCard:
     """A `Card` in the memory of the host, which runs every kernel by the shim."""
+
+    xp = Functions()
 
     def __init__(self, folder, order=0):
         self.folder = folder
         self.order = order
+        self.launched = []
 
     def put(self, host):
-        return np.array(host, order="C")
+        assert not isinstance(host, DeviceArray)
+        return np.array(host, order="C").view(DeviceArray)
 
     def get(self, array):
-        return array.copy()
+        assert isinstance(array, DeviceArray)
+        return np.array(array.view(np.ndarray))
 
     def empty(self, shape, dtype):
         # Rubbish, as memory of a device is: all bits set are a NaN, or -1.
-        return (
-            np.full(shape, -1, dtype="i1")
-            .repeat(np.dtype(dtype).itemsize)
-            .view(dtype)
-            .reshape(shape)
-        )
+        rubbish = np.full(shape, -1, dtype="i1").repeat(np.dtype(dtype).itemsize)
+        return rubbish.view(dtype).reshape(shape).view(DeviceArray)
 
     def multiply(self, A, B, out):
-        np.matmul(A, B.T, out=out)
+        _refuse_host((A, B, out))
+        np.matmul(_plain(A), _plain(B).T, out=_plain(out))
+
+    def add_product(self, total, A, B):
+        _refuse_host((total, A, B))
+        assert all(array.strides[1] == array.itemsize for array in (total, A, B) if array.size)
+        plain = _plain(total)
+        plain += _plain(A) @ _plain(B)
+
+    def free_memory(self):
+        return 2**40
 
     def launch(self, name, grid, threads, arguments, shared=0, **macros):
+        self.launched.append(name)
+        _refuse_host([value for value in arguments if np.ndim(value)])
         kernel = build(name, self.folder, **macros)
+        for kind, value in zip(kernel.types, arguments, strict=True):
+            # cupy goes by the type of a number: of Python's it takes 64 bits.
+            assert "*" in kind or value.dtype == _dtype(kind), (name, kind, value)
         kernel(grid, (threads,), arguments, order=self.order, shared=shared)
 
 
@@ -129,7 +216,7 @@ extern "C" int launch_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx,
     if not target.exists():
         written = target.with_suffix(".cpp")
         written.write_text(unit)
-        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-include", str(SHIM)]
+        command = ["g++", "-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-include", str(SHIM)]
         command += [f"-I{KERNELS}", *options, str(written), "-o", str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -128,22 +128,28 @@ def test_flip_errors(folder, rng, rows, labels, classes, order):
 # --- the loop
 
 
+def step_on_cpu(product, factor, values, place, clamped, scores):
+    after = factor[:, None] * product
+    own = place >= 0
+    after[own] = values[place[own]] + (0.0 if clamped else after[own])
+    moved = np.abs(after - scores)
+    ratio = np.divide(moved, np.abs(after), out=np.zeros_like(moved), where=moved > 0.0).ravel()
+    return after, [ratio[start : start + 256].max() for start in range(0, ratio.size, 256)]
+
+
+@pytest.mark.parametrize("clamped", [True, False])
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (255, 2), (700, 3)])
-def test_propagation_step(folder, rng, rows, classes, order):
-    product, before = rng.random((rows, classes)), rng.random((rows, classes))
-    product[rows // 2] = 0.0
-    code = np.where(rng.random(rows) < 0.2, rng.integers(0, classes, rows), -1).astype(np.int32)
-    after, change = np.full((rows, classes), np.nan), np.full(blocks(rows, 256), np.nan)
-    arguments = (product, before, code, rows, classes, after, change)
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (255, 2), (300, 7)])
+def test_propagation_step(folder, rng, rows, columns, order, clamped):
+    product, scores = rng.random((rows, columns)), rng.random((rows, columns))
+    factor, values = rng.random(rows), rng.random((5, columns))
+    place = np.where(rng.random(rows) < 0.2, rng.integers(0, 5, rows), -1).astype(np.int32)
+    expected, moved = step_on_cpu(product, factor, values, place, clamped, scores)
+    change = np.full(blocks(rows * columns, 256), np.nan)
+    arguments = (product, factor, values, place, int(clamped), rows, columns, scores, change)
     build("propagation_step", folder)((change.size,), (256,), arguments, order=order)
-    sums = product.sum(axis=1, keepdims=True)
-    expected = np.divide(product, sums, out=np.zeros_like(product), where=sums > 0.0)
-    expected[code >= 0] = np.eye(classes)[code[code >= 0]]
-    np.testing.assert_allclose(after, expected, rtol=1e-15)
-    moved = np.abs(after - before).max(axis=1)
-    each = [moved[start : start + 256].max() for start in range(0, rows, 256)]
-    np.testing.assert_array_equal(change, each)
+    np.testing.assert_allclose(scores, expected, rtol=1e-15)
+    np.testing.assert_allclose(change, moved, rtol=1e-12)
 
 
 # --- the tests themselves can fail

@@ -94,8 +94,8 @@ def test_a_missing_term_is_noticed(rng, monkeypatch):
 
     def solve_with(add):
         monkeypatch.setattr(gth, "add_product", add)
-        monkeypatch.setattr(gth.eliminate, "__defaults__", (8,))
-        monkeypatch.setattr(gth.solve, "__defaults__", (8,))
+        monkeypatch.setattr(gth.eliminate, "__defaults__", (8, None))
+        monkeypatch.setattr(gth.solve, "__defaults__", (8, None))
         return Harmonic(method="gth").fit(graph, labeled)
 
     assert solve_with(add_product).method == "gth"

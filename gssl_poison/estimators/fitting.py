@@ -104,7 +104,7 @@ def fit(estimator: Any, rule: Rule, X: Any, y: Any) -> Any:
 
 def _check_settings(estimator: Any) -> None:
     """Refuse settings that go with no other, and a device that is not there."""
-    resolve_device(estimator.device)
+    resolve_device(estimator.device, able=False)
     if estimator.solver == "exact" and estimator.precision == "single":
         raise InputError(
             "solver='exact' runs in float64, and precision='single' was asked for; use "

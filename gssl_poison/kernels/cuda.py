@@ -19,6 +19,10 @@ from gssl_poison._arguments import check_choice
 from gssl_poison.exceptions import DeviceError
 
 DEVICES = ("auto", "cpu", "cuda")
+NO_KERNEL = (
+    "device='cuda' has kernels for what is read from an RBFGraph of dense features, normalised by "
+    "rows, and for nothing else; use device='cpu' or 'auto'."
+)
 
 _PACKAGE = Path(__file__).parents[1] / "cuda_kernels"
 _CHECKOUT = Path(__file__).parents[2] / "cuda_kernels"
@@ -26,7 +30,17 @@ _TYPES = {"uint8": "unsigned char", "int32": "int", "float32": "float", "float64
 
 
 class Card(Protocol):
-    """Arrays on a device, matrix products and kernels of `cuda_kernels`."""
+    """Arrays on a device, matrix products and kernels of `cuda_kernels`.
+
+    Attributes
+    ----------
+    xp : module
+        What numpy is to arrays of the host. It takes no array of the host, not even as an index.
+    """
+
+    @property
+    def xp(self) -> Any:
+        """The functions of its arrays."""
 
     def put(self, host: npt.NDArray[Any]) -> Any:
         """Return a C-ordered copy of a host array on the device."""
@@ -38,7 +52,13 @@ class Card(Protocol):
         """Return an uninitialised array on the device."""
 
     def multiply(self, A: Any, B: Any, out: Any) -> None:
-        """Write ``A @ B.T`` of float32 matrices, each product rounded to float32 and no coarser."""
+        """Write ``A @ B.T`` of C-ordered matrices, products rounded to their type, no coarser."""
+
+    def add_product(self, total: Any, A: Any, B: Any) -> None:
+        """Add ``A @ B`` to ``total`` in place, all float64 with rows that are contiguous."""
+
+    def free_memory(self) -> int:
+        """Return how many bytes an array may take."""
 
     def launch(
         self,
@@ -78,25 +98,58 @@ class CupyCard:
     """The GPU that cupy computes on, and the stream that is current there."""
 
     def __init__(self) -> None:
-        self._cupy: Any = _cupy()
+        self.xp: Any = _cupy()
         self._kernels: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
 
     def put(self, host: npt.NDArray[Any]) -> Any:
         """Return a C-ordered copy of a host array on the device."""
-        return self._cupy.asarray(np.ascontiguousarray(host))
+        return self.xp.asarray(np.ascontiguousarray(host))
 
     def get(self, array: Any) -> npt.NDArray[Any]:
         """Return a copy of a device array on the host."""
-        host: npt.NDArray[Any] = self._cupy.asnumpy(array)
+        host: npt.NDArray[Any] = self.xp.asnumpy(array)
         return host
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Return an uninitialised array on the device."""
-        return self._cupy.empty(shape, dtype=dtype)
+        return self.xp.empty(shape, dtype=dtype)
 
     def multiply(self, A: Any, B: Any, out: Any) -> None:
         """Write ``A @ B.T``."""
-        self._cupy.matmul(A, B.T, out=out)
+        self.xp.matmul(A, B.T, out=out)
+
+    def add_product(self, total: Any, A: Any, B: Any) -> None:
+        """Add ``A @ B`` to ``total``: cupy's own products copy what is a part of a larger array."""
+        from cupy.cuda import device
+        from cupy_backends.cuda.libs import cublas
+
+        (rows, inner), columns = A.shape, B.shape[1]
+        if 0 in (rows, inner, columns):
+            return
+        one = np.ones(1)
+        strides = [array.strides[0] // array.itemsize for array in (B, A, total)]
+        # cuBLAS orders by columns, in which an array is its transpose: total' += B' A'.
+        cublas.dgemm(
+            device.get_cublas_handle(),
+            cublas.CUBLAS_OP_N,
+            cublas.CUBLAS_OP_N,
+            columns,
+            rows,
+            inner,
+            one.ctypes.data,
+            B.data.ptr,
+            strides[0],
+            A.data.ptr,
+            strides[1],
+            one.ctypes.data,
+            total.data.ptr,
+            strides[2],
+        )
+
+    def free_memory(self) -> int:
+        """Return what the device has free, and what cupy holds of it unused."""
+        free, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(free) + int(self.xp.get_default_memory_pool().free_bytes())
 
     def launch(
         self,
@@ -112,7 +165,7 @@ class CupyCard:
         if key not in self._kernels:
             folder = kernel_folder()
             options = ("-std=c++17", f"-I{folder}", *(f"-D{k}={v}" for k, v in key[1]))
-            module = self._cupy.RawModule(
+            module = self.xp.RawModule(
                 code=(folder / f"{name}.cu").read_text(encoding="utf-8"), options=options
             )
             self._kernels[key] = module.get_function(name)
@@ -144,21 +197,21 @@ def _cupy() -> Any:
     return cupy
 
 
-def resolve_device(device: str, *, able: bool = False) -> tuple[str, str]:
+def resolve_device(device: str, *, able: bool = True) -> tuple[str, str]:
     """Return the device that computes, and one sentence on why it was chosen.
 
     Parameters
     ----------
     device : {"auto", "cpu", "cuda"}
-    able : bool, default False
-        Whether there is a kernel for what is asked.
+    able : bool, default True
+        Whether there are kernels for what is asked.
 
     Raises
     ------
     InputError
         The device is none of these.
     DeviceError
-        "cuda" is asked for, and there is no kernel or no GPU.
+        "cuda" is asked for, and there are no kernels or no GPU.
 
     Examples
     --------
@@ -172,10 +225,7 @@ def resolve_device(device: str, *, able: bool = False) -> tuple[str, str]:
         # Not before the kernels have run on a card.
         return "cpu", "device 'auto' fell back to the CPU: kernels run where 'cuda' is asked for"
     if not able:
-        raise DeviceError(
-            "device='cuda' has kernels for direct influence, by rows, on an RBF graph of dense "
-            "features, and for nothing else; use device='cpu' or 'auto'."
-        )
+        raise DeviceError(NO_KERNEL)
     card()
     return "cuda", "device 'cuda' as asked for"
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gssl_poison.kernels.blas import add_product
+from gssl_poison.kernels.cuda import Card
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,12 +36,15 @@ _RATIO = TINY * 2.0 ** (HIGH + 20)
 # that the work within a block stays small beside it.
 BLOCK = 192
 
+# Threads of the kernel that eliminates within a block.
+_CORNER_THREADS = 1024
+
 # Columns of the right-hand side before the caller's: weight of leaving for good, and a bound on
 # the weight that underflow took from the row.
 LEAVE, LOST, EXTRA = 0, 1, 2
 
 
-def eliminate(A: Floats, B: Floats, block: int = BLOCK) -> None:
+def eliminate(A: Any, B: Any, block: int = BLOCK, card: Card | None = None) -> None:
     """Reduce every row to the exits of its state once all states before it are gone, in place.
 
     Parameters
@@ -52,7 +56,9 @@ def eliminate(A: Floats, B: Floats, block: int = BLOCK) -> None:
         right-hand sides, in the scale of the rows of ``A``. All non-negative, a row's sum at most
         about ``2**HIGH``. Overwritten.
     block : int
-        States eliminated at a time.
+        States eliminated at a time; on a card at most 512.
+    card : Card, optional
+        Whose arrays these are; by default the host's.
 
     Raises
     ------
@@ -71,43 +77,45 @@ def eliminate(A: Floats, B: Floats, block: int = BLOCK) -> None:
     Markov chains. O'Cinneide 1993, Entrywise perturbation theory and error analysis for Markov
     chains.
     """
+    xp: Any = np if card is None else card.xp
+    add = add_product if card is None else card.add_product
     u = A.shape[0]
     for start in range(0, u, block):
         stop = min(start + block, u)
         here, size = slice(start, stop), stop - start
-        _rescale(A[here, start:], B[here])
+        _rescale(xp, A[here, start:], B[here])
         B[here, LOST] += _RATIO * size**2
         leaving = A[here, stop:].sum(axis=1) + B[here, LEAVE]
-        corner = np.ascontiguousarray(A[here, here])
-        lower, paths, sums = np.empty((size, size)), np.empty((size, size)), np.empty(size)
-        bad = _reduce_corner(corner, leaving, lower, paths, sums)
-        if bad >= 0:
+        corner = xp.ascontiguousarray(A[here, here])
+        lower, paths, sums = xp.empty((size, size)), xp.empty((size, size)), xp.empty(size)
+        bad = _reduce(card, corner, leaving, lower, paths, sums)
+        if bad < size:
             raise FloatingPointError(start + bad)
-        mantissa, exponent = np.frexp(sums)
+        mantissa, exponent = xp.frexp(sums)
         for rest in (A[here, stop:], B[here]):
-            exits = np.matmul(lower, rest)
+            exits = xp.matmul(lower, rest)
             # Two steps: 2**EXIT / s may leave float64 where the exit itself does not.
-            np.ldexp(exits, (EXIT - exponent)[:, None], out=exits)
-            np.divide(exits, mantissa[:, None], out=rest)
+            xp.ldexp(exits, (EXIT - exponent)[:, None], out=exits)
+            xp.divide(exits, mantissa[:, None], out=rest)
         A[here, here] = paths
         B[here, LOST] += TINY * (u + B.shape[1])
         if stop < u:
-            inflow = np.matmul(A[stop:, here], paths)
-            np.ldexp(inflow, -EXIT, out=inflow)
-            add_product(A[stop:, stop:], inflow, A[here, stop:])
-            add_product(B[stop:], inflow, B[here])
+            inflow = xp.matmul(A[stop:, here], paths)
+            xp.ldexp(inflow, -EXIT, out=inflow)
+            add(A[stop:, stop:], inflow, A[here, stop:])
+            add(B[stop:], inflow, B[here])
             # So would a path that is rounded to zero; all else that is lost is far below.
             B[stop:, LOST] += _RATIO * size
 
 
-def solve(A: Floats, B: Floats, block: int = BLOCK) -> tuple[Floats, Floats]:
+def solve(A: Any, B: Any, block: int = BLOCK, card: Card | None = None) -> tuple[Any, Any]:
     """Return the solution of an eliminated chain, and the bound on what underflow took from it.
 
     Parameters
     ----------
     A, B : (u, u), (u, 2 + m) float64
         As `eliminate` leaves them.
-    block : int
+    block, card
         The same as there.
 
     Returns
@@ -123,33 +131,47 @@ def solve(A: Floats, B: Floats, block: int = BLOCK) -> tuple[Floats, Floats]:
     -----
     ``u^2 m`` operations.
     """
+    xp: Any = np if card is None else card.xp
     u = A.shape[0]
-    x = np.empty((u, B.shape[1] - LOST))
+    x = xp.empty((u, B.shape[1] - LOST))
     for start in reversed(range(0, u, block)):
         stop = min(start + block, u)
         here = slice(start, stop)
-        known = np.ldexp(B[here, LOST:], SOLVED - EXIT)
+        known = xp.ldexp(B[here, LOST:], SOLVED - EXIT)
         if stop < u:
-            further = np.matmul(A[here, stop:], x[stop:])
-            known += np.ldexp(further, -EXIT, out=further)
-        np.matmul(A[here, here], known, out=x[here])
-    return x[:, 1:], np.ldexp(x[:, 0], -SOLVED)
+            further = xp.matmul(A[here, stop:], x[stop:])
+            known += xp.ldexp(further, -EXIT, out=further)
+        xp.matmul(A[here, here], known, out=x[here])
+    return x[:, 1:], xp.ldexp(x[:, 0], -SOLVED)
 
 
-def _rescale(states: Floats, others: Floats) -> None:
+def _rescale(xp: Any, states: Any, others: Any) -> None:
     """Bring the largest way out of every row of a block back to ``2**HIGH``, by a power of two."""
-    own = np.arange(states.shape[0])
+    own = xp.arange(states.shape[0])
     states[own, own] = 0.0
-    largest = np.maximum(states.max(axis=1), others[:, LEAVE])
+    largest = xp.maximum(states.max(axis=1), others[:, LEAVE])
     # A row without any way out is found, and named, when its sum is taken.
-    shift = np.where(largest > 0.0, HIGH - np.frexp(largest)[1], 0)[:, None]
-    np.ldexp(states, shift, out=states)
-    np.ldexp(others, shift, out=others)
+    shift = xp.where(largest > 0.0, HIGH - xp.frexp(largest)[1], 0)[:, None]
+    xp.ldexp(states, shift, out=states)
+    xp.ldexp(others, shift, out=others)
+
+
+def _reduce(card: Card | None, corner: Any, leaving: Any, lower: Any, paths: Any, sums: Any) -> int:
+    """Eliminate within a block; return the first state without an exit, or the block's size."""
+    if card is None:
+        first: int = _reduce_corner(corner, leaving, lower, paths, sums)
+        return first
+    bad = card.empty((1,), "int32")
+    size = np.int32(leaving.size)
+    card.launch(
+        "reduce_corner", (1,), _CORNER_THREADS, (corner, leaving, size, lower, paths, sums, bad)
+    )
+    return int(card.get(bad)[0])
 
 
 @njit(cache=True, nogil=True)
 def _invert_lower(S: Any, lower: Any) -> int:
-    """Write the inverse of the unit lower factor; return the first row that overflows, or -1."""
+    """Write the inverse of the unit lower factor; return the first row that overflows, or size."""
     size = S.shape[0]
     for i in range(size):
         lower[i] = 0.0
@@ -161,12 +183,12 @@ def _invert_lower(S: Any, lower: Any) -> int:
         for q in range(i):
             if not lower[i, q] < np.inf:
                 return i
-    return -1
+    return size
 
 
 @njit(cache=True, nogil=True)
 def _reduce_corner(S: Any, leaving: Any, lower: Any, paths: Any, sums: Any) -> int:
-    """Eliminate within a block; return the first state without an exit, or -1.
+    """Eliminate within a block; return the first state without an exit, or the block's size.
 
     ``S`` (b, b) and ``leaving`` (b,) are overwritten. ``lower`` becomes the inverse of the unit
     lower factor, ``sums`` the pivots, and ``paths[p, q]`` the probability of coming from p to q

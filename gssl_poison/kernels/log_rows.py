@@ -9,16 +9,10 @@ import numpy.typing as npt
 from numba import njit
 
 from gssl_poison._arrays import Features, is_sparse, refuse_not_finite
+from gssl_poison.kernels.distances import CANCELLED, DIRECT_BEYOND, center_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-# A squared distance below this part of the squared norms is lost to cancellation: a duplicate's.
-_CANCELLED = 1e-14
-# A log-weight that the product may be further off than this is summed by direct differences.
-_ALLOWED = 1e-9
-# Points whose medians are the centre: a mean would go wherever one outlier is.
-_SAMPLE = 256
 
 
 class LogRows:
@@ -47,8 +41,7 @@ class LogRows:
         else:
             # One copy, centred in place: norms are small then, and so is what is cancelled.
             points = X[columns].astype(np.float64)
-            chosen = np.linspace(0, columns.size - 1, min(columns.size, _SAMPLE)).astype(np.int64)
-            self._center = np.median(points[chosen], axis=0)
+            self._center = center_of(X, columns)
             points -= self._center
             self._points = points
             self._squares = np.einsum("ij,ij->i", points, points)
@@ -70,7 +63,7 @@ class LogRows:
         if not _to_log_weights(block, squares, self._squares, self._gamma):
             refuse_not_finite(self._X, rows)
         if self._center is not None:
-            reach = _ALLOWED / (2.0**-50 * self._gamma)
+            reach = DIRECT_BEYOND / self._gamma
             if squares.max() + self._squares.max() > reach:
                 _compare(block, squares, self._squares, self._gamma, reach, points, self._points)
         return block
@@ -96,7 +89,7 @@ def _to_log_weights(block: Any, a: Any, b: Any, gamma: float) -> bool:
         for j in range(block.shape[1]):
             norms = a[i] + b[j]
             distance = norms - 2.0 * block[i, j]
-            distance = distance if distance > _CANCELLED * norms else 0.0
+            distance = distance if distance > CANCELLED * norms else 0.0
             block[i, j] = -gamma * distance
             total += block[i, j]
         finite &= np.isfinite(total)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import DeviceError, InputError
+from gssl_poison.graph import RBFGraph
+from gssl_poison.kernels.cuda import NO_KERNEL
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import LogRowsOf, log_rows_of, split_points
+from gssl_poison.propagation.on_card import CardDirect, card_of
 from gssl_poison.propagation.stored import unit_rows
 from gssl_poison.sparse_graph import Graph
 
@@ -78,7 +81,14 @@ class Direct:
         """
         rows, others = split_points(labeled, graph)
         hops = graph.hops(rows)
-        operator = DirectOperator(graph, rows, others, self.normalization)
+        operator: DirectOperator | CardDirect
+        card = card_of(graph)
+        if card is None:
+            operator = DirectOperator(graph, rows, others, self.normalization)
+        elif self.normalization == "row" and isinstance(graph, RBFGraph):
+            operator = CardDirect(card, graph, rows, others)
+        else:
+            raise DeviceError(NO_KERNEL)
         return Fitted(
             propagator=self,
             graph=graph,

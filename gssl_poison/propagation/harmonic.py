@@ -14,6 +14,7 @@ from gssl_poison.graph import RBFGraph
 from gssl_poison.propagation.fitted import Fitted, Operator
 from gssl_poison.propagation.graphs import is_real, log_rows_of, split_points
 from gssl_poison.propagation.harmonic_sparse import ACCURACY, SparseHarmonic, prepare
+from gssl_poison.propagation.on_card import card_of, source_of
 from gssl_poison.propagation.stored import ClampedMatrix
 from gssl_poison.sparse_graph import Graph, SparseGraph
 
@@ -141,16 +142,18 @@ class Harmonic:
             return Fitted(
                 self, graph, rows, others, operator, "gth", unreached, without_own=nothing
             )
-        refuse_beyond_memory(states.size, rows.size, "Harmonic")
-        source = log_rows_of(graph, np.concatenate([states, rows]))
-        chain = fill_chain(source, states, rows.size)
+        card = card_of(graph)
+        refuse_beyond_memory(states.size, rows.size, "Harmonic", card)
+        columns = np.concatenate([states, rows])
+        chain = fill_chain(source_of(graph, columns, card), states, rows.size, card)
         solution = solve_chain(
             chain,
             symmetric=graph.symmetric and self.method == "auto",
             name=lambda state: f"point {states[state]}",
         )
         matrix = np.ldexp(solution.value, -solution.exponent)
-        residual, _ = check_rows_of(source, states, matrix)
+        # By the host, also where it is a card that is checked.
+        residual, _ = check_rows_of(log_rows_of(graph, columns), states, matrix)
         operator = ClampedMatrix(graph.n_points, rows, states, matrix)
         return Fitted(
             propagator=self,

@@ -13,6 +13,7 @@ from gssl_poison.graph import RBFGraph
 from gssl_poison.propagation.direct import DirectOperator
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import as_sparse, listening_to, split_points
+from gssl_poison.propagation.on_card import CardDirect, CardLoop, CardWalk, card_of
 from gssl_poison.propagation.walks import Walk, times, walk_of
 from gssl_poison.sparse_graph import Graph, SparseGraph
 
@@ -77,8 +78,13 @@ class Propagation:
         rows, others = split_points(labeled, graph)
         hops = graph.hops(rows)
         far = (hops[others] < 0) | (hops[others] > self.n_iter)
-        operator: PropagationLoop | StepwiseLoop
-        if isinstance(graph, SparseGraph) or (hops != np.where(hops == 0, 0, 1)).any():
+        operator: PropagationLoop | StepwiseLoop | CardLoop
+        card = card_of(graph)
+        if card is not None and isinstance(graph, RBFGraph):
+            on_card = walk_of(graph, self.storage) if self.n_iter > 1 else None
+            assert on_card is None or isinstance(on_card, CardWalk)  # noqa: S101 - for the checker
+            operator = CardLoop(CardDirect(card, graph, rows, others), on_card, rows, self.n_iter)
+        elif isinstance(graph, SparseGraph) or (hops != np.where(hops == 0, 0, 1)).any():
             assert not isinstance(graph, RBFGraph)  # noqa: S101 - a complete graph has one hop
             operator = StepwiseLoop(as_sparse(graph), rows, hops, self.n_iter)
         else:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,9 @@ import numpy.typing as npt
 from gssl_poison.elimination import fill_chain, refuse_beyond_memory, solve_chain
 from gssl_poison.exceptions import InputError, NumericalError
 from gssl_poison.propagation.fitted import Fitted
-from gssl_poison.propagation.graphs import is_real, log_rows_of, split_points
+from gssl_poison.propagation.graphs import is_real, split_points
 from gssl_poison.propagation.loop import check_n_iter, check_storage
+from gssl_poison.propagation.on_card import CardWalk, card_of, source_of, sum_series
 from gssl_poison.propagation.stored import RowsMatrix
 from gssl_poison.propagation.walks import Walk, similarity_of
 from gssl_poison.sparse_graph import Graph, SparseGraph
@@ -172,25 +174,29 @@ class Spreading:
         from gssl_poison.kernels.gth import EXTRA, HIGH, LEAVE, LOST
 
         n, l = graph.n_points, labeled.size  # noqa: E741
-        refuse_beyond_memory(n, l, "Spreading by elimination")
+        card = card_of(graph)
+        xp: Any = np if card is None else card.xp
+        refuse_beyond_memory(n, l, "Spreading by elimination", card)
         everyone = np.arange(n, dtype=np.int64)
-        chain = fill_chain(log_rows_of(graph, everyone), everyone, 0)
-        np.fill_diagonal(chain.A, 0.0)
+        chain = fill_chain(source_of(graph, everyone, card), everyone, 0, card)
+        xp.fill_diagonal(chain.A, 0.0)
         sums = chain.A.sum(axis=1)
-        half = np.where(sums > 0.0, chain.log_degree / 2.0, 0.0)
-        B = np.zeros((n, EXTRA + l))
-        B[:, LEAVE] = np.where(sums > 0.0, sums * ((1.0 - self.alpha) / self.alpha), 2.0**HIGH)
+        half = xp.where(sums > 0.0, chain.log_degree / 2.0, 0.0)
+        B = xp.zeros((n, EXTRA + l))
+        B[:, LEAVE] = xp.where(sums > 0.0, sums * ((1.0 - self.alpha) / self.alpha), 2.0**HIGH)
         B[:, LOST] = chain.B[:, LOST]
-        shift = float((-half[labeled]).max())
-        stop = (1.0 - self.alpha) * (sums[labeled] + B[labeled, LEAVE])
-        B[labeled, EXTRA + np.arange(l)] = stop * np.exp(-half[labeled] - shift)
+        rows = labeled if card is None else card.put(labeled)
+        shift = float((-half[rows]).max())
+        stop = (1.0 - self.alpha) * (sums[rows] + B[rows, LEAVE])
+        B[rows, EXTRA + xp.arange(l)] = stop * xp.exp(-half[rows] - shift)
         solution = solve_chain(
-            type(chain)(chain.A, B, chain.log_degree),
+            type(chain)(chain.A, B, chain.log_degree, card),
             symmetric=False,  # Cholesky is right by its largest scores, not by each one
             name=lambda state: f"point {state}",
         )
+        factor = half if card is None else card.get(half)
         return RowsMatrix.of(
-            solution.value, half + shift - solution.exponent * math.log(2.0), unreached
+            solution.value, factor + shift - solution.exponent * math.log(2.0), unreached
         )
 
 
@@ -219,6 +225,8 @@ class SpreadingLoop:
 
     def _sum(self, product: Callable[[Floats], Floats], start: Floats) -> Floats:
         """Run the loop to its length, or until every score stands still."""
+        if isinstance(self.walk, CardWalk):
+            return self._sum_on_card(self.walk, start)
         scores, fresh = start, (1.0 - self.alpha) * start
         if self.n_iter is not None:
             for _ in range(self.n_iter):
@@ -235,14 +243,31 @@ class SpreadingLoop:
             size = np.abs(scores).max(axis=0, keepdims=True) if signed else scores
             if (np.abs(scores - before) <= _LEFT * (1.0 - self.alpha) * size).all():
                 return _finite(scores)
-        raise NumericalError(
-            f"the series of label spreading has not settled after {_MOST_TERMS:,} terms at "
-            f"alpha={self.alpha}; use a smaller alpha, n_iter, or a dense graph, which is "
-            "eliminated."
+        raise _unsettled(self.alpha)
+
+    def _sum_on_card(self, walk: CardWalk, start: Floats) -> Floats:
+        """Run the loop on a card, what is negative apart from what is positive."""
+        if self.n_iter is None and (start < 0.0).any():
+            above, below = np.maximum(start, 0.0), np.maximum(-start, 0.0)
+            return self._sum_on_card(walk, above) - self._sum_on_card(walk, below)
+        left = _LEFT * (1.0 - self.alpha)
+        scores = sum_series(
+            walk, start, self.alpha, self.n_iter, left=left, look=_LOOK, most=_MOST_TERMS
         )
+        if scores is None:
+            raise _unsettled(self.alpha)
+        return _finite(scores)
 
     def rows(self, rows: Integers) -> None:
         """Leave rows to `adjoint`."""
+
+
+def _unsettled(alpha: float) -> NumericalError:
+    """Say that the series has been given up."""
+    return NumericalError(
+        f"the series of label spreading has not settled after {_MOST_TERMS:,} terms at "
+        f"alpha={alpha}; use a smaller alpha, n_iter, or a dense graph, which is eliminated."
+    )
 
 
 def _finite(scores: Floats) -> Floats:

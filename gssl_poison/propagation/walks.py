@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gssl_poison.exceptions import NumericalError
 from gssl_poison.graph import DenseGraph, RBFGraph
+from gssl_poison.propagation.on_card import card_of, random_walk, refuse_storage, similarity
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]
@@ -148,6 +149,10 @@ def walk_of(graph: RBFGraph | DenseGraph, storage: str = "auto") -> Walk:
 
 def _new_walk(graph: RBFGraph | DenseGraph, storage: str) -> Walk:
     """Build the random walk on a graph."""
+    card = card_of(graph)
+    if card is not None and isinstance(graph, RBFGraph):
+        refuse_storage(storage)
+        return random_walk(card, graph)
     if isinstance(graph, RBFGraph):
         from gssl_poison.kernels.tiles import rbf_operator
 
@@ -186,6 +191,10 @@ def similarity_of(graph: Graph, storage: str = "auto") -> Walk:
 
 def _new_similarity(graph: Graph, storage: str) -> Walk:
     """Build the normalised similarity of a graph."""
+    card = card_of(graph)
+    if card is not None and isinstance(graph, RBFGraph):
+        refuse_storage(storage)
+        return similarity(card, graph)
     if isinstance(graph, RBFGraph):
         from gssl_poison.kernels.tiles import rbf_operator
 

@@ -260,7 +260,7 @@ def audit(
     if provenance is not None:
         origin, unknown = sources_of(provenance, labels.labeled, features.shape[0])
     started = time.perf_counter()
-    built = build_graph(graph, features, gamma, labels)
+    built = build_graph(graph, features, gamma, labels, device=used_device)
     seconds = {"graph": time.perf_counter() - started}
     problem = Problem(built, labels.labeled, labels.codes, classes=labels.classes)
     started = time.perf_counter()
@@ -385,7 +385,7 @@ def audit_problem(
         gamma_note="the graph was given" if bandwidth is None else bandwidth.note,
         graph=type(problem.graph).__name__,
         influence=repr(prop.propagator),
-        device="cpu",
+        device=getattr(problem.graph, "device", "cpu"),
         versions=versions(),
         seconds=clock.laps,
         notes=(*remarks(corrected, measured, opinions.sum(axis=1) > 0.0), *notes),

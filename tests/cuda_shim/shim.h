@@ -4,6 +4,7 @@
 // an order that the test chooses: what depends on the order, for want of a barrier, shows. Shared
 // memory starts as rubbish. A barrier that some threads never reach is an error and not a hang.
 #pragma once
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -32,7 +33,9 @@ constexpr int WARP_SIZE = 32;
 constexpr size_t STACK = 64 * 1024;
 
 struct Fibre {
-    ucontext_t context;
+    ucontext_t context;  // where it starts
+    jmp_buf place;       // where it waits: a jump asks the system for nothing, swapcontext does
+    bool started = false;
     std::unique_ptr<char[]> stack;
     dim3 thread;
     int number = 0;
@@ -42,13 +45,30 @@ struct Fibre {
     unsigned char slot[16] = {};
 };
 
+// Fibres that wait for one another: how many have come to each meeting, and how many meetings the
+// first that ended has been at.
+struct Group {
+    int size = 0;
+    unsigned left = ~0u;
+    std::vector<int> arrived;
+};
+
 struct Block {
     std::vector<Fibre> fibres;
-    ucontext_t scheduler;
+    Group all;
+    std::vector<Group> warps;
+    jmp_buf scheduler;
     Fibre* now = nullptr;
     dim3 block, size, grid;
     bool moved = false;
     bool failed = false;
+
+    void end() {
+        Group& warp = warps[now->number / WARP_SIZE];
+        now->done = moved = true;
+        all.left = std::min(all.left, now->passed);
+        warp.left = std::min(warp.left, now->shuffled);
+    }
 };
 
 inline Block*& current() {
@@ -62,32 +82,38 @@ inline std::vector<unsigned char>& dynamic() {
 
 inline void yield() {
     Block& b = *current();
-    swapcontext(&b.now->context, &b.scheduler);
+    if (!_setjmp(b.now->place)) _longjmp(b.scheduler, 1);
 }
 
-// Wait until all of these fibres that still run have come as far.
-template <class Count>
-inline void meet(int first, int last, Count count) {
+// Let a fibre run until it yields or ends. Not inlined: a jump back restores this frame alone.
+__attribute__((noinline)) inline void resume(Block& b, Fibre& f) {
+    b.now = &f;
+    if (_setjmp(b.scheduler)) return;
+    if (f.started) _longjmp(f.place, 1);
+    f.started = true;
+    setcontext(&f.context);
+}
+
+// Wait until all fibres of a group have come as far.
+inline void meet(Group& group, unsigned& count) {
     Block& b = *current();
-    const unsigned mine = ++count(*b.now);
+    const unsigned mine = count++;
     b.moved = true;
+    if (group.arrived.size() <= mine) group.arrived.push_back(0);
+    group.arrived[mine]++;
     for (;;) {
-        bool all = true;
-        for (int k = first; k < last; k++) {
-            if (b.fibres[k].done && count(b.fibres[k]) < mine) {
-                b.failed = true;  // it ended before a barrier that others wait at
-                yield();
-            }
-            all = all && count(b.fibres[k]) >= mine;
+        if (group.left <= mine) {
+            b.failed = true;  // one ended before a barrier that others wait at
+            yield();
         }
-        if (all) return;
+        if (group.arrived[mine] == group.size) return;
         yield();
     }
 }
 
 inline void barrier() {
-    const int n = static_cast<int>(current()->fibres.size());
-    meet(0, n, [](Fibre& f) -> unsigned& { return f.passed; });
+    Block& b = *current();
+    meet(b.all, b.now->passed);
 }
 
 template <class T>
@@ -95,14 +121,13 @@ inline T exchange(T value, int lane_of_value) {
     static_assert(sizeof(T) <= 16, "one value a thread");
     Block& b = *current();
     const int first = b.now->number / WARP_SIZE * WARP_SIZE;
-    const int last = std::min<int>(first + WARP_SIZE, static_cast<int>(b.fibres.size()));
-    auto count = [](Fibre& f) -> unsigned& { return f.shuffled; };
+    Group& warp = b.warps[b.now->number / WARP_SIZE];
     std::memcpy(b.now->slot, &value, sizeof value);
-    meet(first, last, count);
+    meet(warp, b.now->shuffled);
     T found = value;
-    if (lane_of_value >= 0 && first + lane_of_value < last)
+    if (lane_of_value >= 0 && lane_of_value < warp.size)
         std::memcpy(&found, b.fibres[first + lane_of_value].slot, sizeof found);
-    meet(first, last, count);
+    meet(warp, b.now->shuffled);
     return found;
 }
 
@@ -116,6 +141,8 @@ bool run(dim3 grid, dim3 size, int order, size_t shared, Body body) {
     // Rubbish that is a NaN as float and as double.
     dynamic().assign(shared + 16, 0xff);
     std::mt19937 draw(order);
+    ucontext_t here;
+    getcontext(&here);
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
@@ -123,25 +150,28 @@ bool run(dim3 grid, dim3 size, int order, size_t shared, Body body) {
                 current() = &b;
                 b.block = {x, y, z}, b.size = size, b.grid = grid;
                 b.fibres.resize(size.x * size.y * size.z);
+                b.all.size = static_cast<int>(b.fibres.size());
+                b.warps.resize((b.fibres.size() + WARP_SIZE - 1) / WARP_SIZE);
                 std::vector<int> turn(b.fibres.size());
                 for (size_t k = 0; k < b.fibres.size(); k++) {
                     Fibre& f = b.fibres[k];
                     f.number = static_cast<int>(k);
+                    b.warps[k / WARP_SIZE].size++;
                     f.thread.x = k % size.x;
                     f.thread.y = k / size.x % size.y;
                     f.thread.z = k / size.x / size.y;
                     f.stack.reset(new char[STACK]);
                     turn[k] = static_cast<int>(k);
-                    getcontext(&f.context);
+                    f.context = here;
                     f.context.uc_stack.ss_sp = f.stack.get();
                     f.context.uc_stack.ss_size = STACK;
-                    f.context.uc_link = &b.scheduler;
+                    f.context.uc_link = nullptr;
                     makecontext(
                         &f.context,
                         +[] {
                             (*shared_body)();
-                            current()->now->done = true;
-                            current()->moved = true;
+                            current()->end();
+                            _longjmp(current()->scheduler, 1);
                         },
                         0);
                 }
@@ -153,8 +183,7 @@ bool run(dim3 grid, dim3 size, int order, size_t shared, Body body) {
                     for (int k : turn) {
                         Fibre& f = b.fibres[k];
                         if (f.done) continue;
-                        b.now = &f;
-                        swapcontext(&b.scheduler, &f.context);
+                        resume(b, f);
                         left += !f.done;
                         if (b.failed) return false;
                     }
@@ -179,6 +208,12 @@ template <class T>
 inline T atomicAdd(T* at, T value) {
     const T before = *at;
     *at += value;
+    return before;
+}
+template <class T>
+inline T atomicMin(T* at, T value) {
+    const T before = *at;
+    *at = std::min(before, value);
     return before;
 }
 inline float __int_as_float(int bits) {
