@@ -59,9 +59,9 @@ def start(folder, jobs):
 def finish(folder, jobs):
     """Run to the end; return seconds until the first cell was saved, all seconds, and stderr."""
     started, first = time.perf_counter(), None
-    process, before = start(folder, jobs), len(cell_files(folder))
+    process, before = start(folder, jobs), count_cells(folder)
     while first is None and process.poll() is None:
-        if len(cell_files(folder)) > before:
+        if count_cells(folder) > before:
             first = time.perf_counter() - started
         time.sleep(0.02)
     _, said = process.communicate()
@@ -72,9 +72,9 @@ def finish(folder, jobs):
 
 def kill(folder, jobs, seconds, working):
     """Kill a run some seconds after its start or its first new cell; say whether it was alive."""
-    before = len(cell_files(folder))
+    before = count_cells(folder)
     process = start(folder, jobs)
-    while working and process.poll() is None and len(cell_files(folder)) <= before:
+    while working and process.poll() is None and count_cells(folder) <= before:
         time.sleep(0.005)
     try:
         process.wait(timeout=seconds)
@@ -87,8 +87,13 @@ def kill(folder, jobs, seconds, working):
     return alive
 
 
+def count_cells(folder):
+    """Return how many cells are finished; a run may move damaged ones away meanwhile."""
+    return sum(1 for _ in (folder / CELLS).glob("[!.]*.json"))
+
+
 def cell_files(folder):
-    """Return the finished cells, bytes by name."""
+    """Return the finished cells, bytes by name, of a folder that nobody writes to."""
     if not (folder / CELLS).is_dir():
         return {}
     return {path.name: path.read_bytes() for path in (folder / CELLS).glob("[!.]*.json")}
