@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from gssl_poison.attacks.published import Published, published_kernel
 from gssl_poison.exceptions import InputError
+from gssl_poison.kernels.cuda import Card
 from gssl_poison.metrics import predictions
 from gssl_poison.problem import Poison, Problem, check_fits, count_flips
 from gssl_poison.propagation import Fitted
+from gssl_poison.propagation.on_card import card_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -56,6 +58,11 @@ class Task:
     def fitted(self) -> Fitted:
         """The surrogate of an attack that reads an M."""
         return fitted_of(self.surrogate, "what reads an M")
+
+    @property
+    def card(self) -> Card | None:
+        """The GPU that counts flips, where the graph is computed on one."""
+        return card_of(self.problem.graph)
 
     def poison(
         self,

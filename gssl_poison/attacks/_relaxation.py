@@ -96,7 +96,7 @@ class Relaxed:
         else:
             who = f"{type(attack).__name__} with {c} classes"
             sound = shares_of(fitted_of(surrogate, who)) if published else K
-            new = Search.start(sound, y, target, c).gains().argmax(axis=1)
+            new = Search.start(sound, y, target, c, task.card).gains().argmax(axis=1)
         one = np.eye(c)
         used = slice(1, 2) if c == 2 else slice(0, c)
         return cls(

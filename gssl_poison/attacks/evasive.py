@@ -73,7 +73,8 @@ class Evasive:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         task = begin(problem, surrogate, budget)
         target = target_classes(problem, surrogate, self.truth, "Evasive")
-        search = Search.start(shares_of(task.fitted), problem.y, target, problem.n_classes)
+        M = shares_of(task.fitted)
+        search = Search.start(M, problem.y, target, problem.n_classes, task.card)
         total = search.M.sum(axis=0)
         order: list[int] = []
         wrong: list[int] = []

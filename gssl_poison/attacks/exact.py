@@ -90,13 +90,13 @@ class Exact:
             time_limit=self.time_limit,
             method=self.method,
         )
-        search = Search.start(M, problem.y, target, c)
+        search = Search.start(M, problem.y, target, c, task.card)
         if not found.optimal:
             # Stopped by the clock: what local search finds may be better.
             climb(search, task.n_flips)
             swap(search)
         if found.optimal or search.wrong < found.wrong:
-            search = Search.start(M, problem.y, target, c)
+            search = search.again()
             for j, new in zip(found.order.tolist(), found.new.tolist(), strict=True):
                 search.flip(j, new)
         notes: tuple[str, ...] = ()

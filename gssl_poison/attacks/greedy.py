@@ -174,7 +174,7 @@ class Coverage:
         # half of it has moved, which is the greedy attack on two classes.
         nobody = np.zeros_like(problem.y)
         M = shares_of(task.fitted)
-        search = Search.start(M, nobody, np.zeros(len(M), dtype=np.int64), 2)
+        search = Search.start(M, nobody, np.zeros(len(M), dtype=np.int64), 2, task.card)
         order, covered = climb(search, task.n_flips)
         new = choose_new(task, np.array(order), self.labels, self.random_state)
         return task.poison(self, order, new, covered, "points of which most influence is flipped")
@@ -192,7 +192,7 @@ def _climb_to(
     target = target_classes(problem, surrogate, attack.truth, type(attack).__name__)
     published = attack.preset == "replication"
     M, notes = kernel_of(attack.preset, problem, surrogate)
-    search = Search.start(M, problem.y, target, problem.n_classes)
+    search = Search.start(M, problem.y, target, problem.n_classes, task.card)
     order: list[int] = []
     wrong: list[int] = []
     if opening is not None and task.n_flips > 1:

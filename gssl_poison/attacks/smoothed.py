@@ -73,7 +73,8 @@ class Smoothed:
         """Choose labels to flip; see `MIR.attack`. Objective: wrong part of the points."""
         task = begin(problem, surrogate, budget)
         target = target_classes(problem, surrogate, self.truth, "Smoothed")
-        clean = Search.start(shares_of(task.fitted), problem.y, target, problem.n_classes)
+        M = shares_of(task.fitted)
+        clean = Search.start(M, problem.y, target, problem.n_classes, task.card)
         best = clean.copy()
         climb(best, task.n_flips)
         swap(best)
@@ -91,14 +92,15 @@ class Smoothed:
 def steepest(search: Search, temperature: float) -> tuple[int, int]:
     """Return the flip (label, class) with the largest first-order gain in the smoothed count."""
     rows = np.arange(search.target.size)
-    rivals = search.scores.copy()
+    scores = search.scores
+    rivals = scores.copy()
     rivals[rows, search.target] = -np.inf
     rival = rivals.argmax(axis=1)
-    lead = search.scores[rows, search.target] - rivals[rows, rival]
+    lead = scores[rows, search.target] - rivals[rows, rival]
     # The slope of the logistic function, in a form that does not overflow.
     falling = np.exp(-np.abs(lead) / temperature)
     slope = falling / (1.0 + falling) ** 2
-    pull = np.zeros_like(search.scores)
+    pull = np.zeros_like(scores)
     pull[rows, search.target] = -slope
     pull[rows, rival] += slope
     toward = search.M.T @ pull

@@ -86,7 +86,8 @@ class Swaps:
         target = target_classes(problem, surrogate, self.truth, "Swaps")
         stored = task.fitted.stored()
         first = self.start.attack(problem, stored, budget)
-        search = Search.start(shares_of(stored), problem.y, target, problem.n_classes)
+        M = shares_of(stored)
+        search = Search.start(M, problem.y, target, problem.n_classes, task.card)
         for j, new in zip(first.order.tolist(), first.new.tolist(), strict=True):
             search.flip(j, new)
         left = task.n_flips - len(first)
@@ -169,7 +170,7 @@ def kick(search: Search, n_kicks: int, seed: int) -> tuple[Search, int]:
 def in_order(search: Search) -> tuple[list[int], list[int]]:
     """Return the flips in the order in which they turn most, and the wrong rows after each."""
     chosen = np.flatnonzero(~search.free)
-    again = Search.start(search.M, search.clean, search.target, search.change.shape[1])
+    again = search.again()
     wanted = np.zeros_like(again.change, dtype=np.bool_)
     wanted[chosen, search.codes[chosen]] = True
     order: list[int] = []

@@ -183,7 +183,7 @@ def _invert_lower(S: Any, lower: Any) -> int:
         for q in range(i):
             if not lower[i, q] < np.inf:
                 return i
-    return size
+    return int(size)
 
 
 @njit(cache=True, nogil=True)
