@@ -83,8 +83,8 @@ def reproduce_command(
         str,
         typer.Option(
             metavar="auto|cpu|cuda",
-            help="Where perceptrons are trained: cuda takes torch and a GPU, auto the CPU. All "
-            "else runs on the CPU.",
+            help="Where to compute: cuda takes a GPU, with cupy, and torch for perceptrons; "
+            "forests and the published K stay on the CPU. auto is the CPU.",
         ),
     ] = "auto",
     as_json: AsJson = False,

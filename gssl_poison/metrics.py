@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
+from gssl_poison.kernels.cuda import card_of
+from gssl_poison.kernels.cuda_flips import CardFlips
 from gssl_poison.problem import Poison, Problem, check_fits
 from gssl_poison.propagation import Fitted
 
@@ -64,9 +66,8 @@ def flip_errors(prop: Fitted, codes: npt.ArrayLike, truth: npt.ArrayLike, n_clas
     """
     labels = _as_codes(codes, "codes", prop.labeled.size, n_classes)
     answers = _as_codes(truth, "truth", prop.graph.n_points, n_classes)[prop.unlabeled]
-    from gssl_poison.kernels.flips import count_flips
-
     l = labels.size  # noqa: E741 - the number of labelled points, everywhere
+    card = card_of(prop.graph)
     one_hot = np.eye(n_classes)[labels]
     change = np.zeros((l, n_classes), dtype=np.int64)
     free = np.ones(l, dtype=np.bool_)
@@ -74,6 +75,11 @@ def flip_errors(prop: Fitted, codes: npt.ArrayLike, truth: npt.ArrayLike, n_clas
     for part, block in prop.share_blocks(max(1, _BLOCK // l)):
         scores = block @ one_hot
         clean += int((predict(scores) != answers[part]).sum())
+        if card is not None:
+            change += CardFlips(card, block, scores, labels, answers[part]).count()
+            continue
+        from gssl_poison.kernels.flips import count_flips
+
         count_flips(block, scores, labels, answers[part], free, change, np.empty(len(block)))
     return (clean + change) / prop.unlabeled.size
 

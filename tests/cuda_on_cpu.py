@@ -216,7 +216,16 @@ extern "C" int launch_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx,
     if not target.exists():
         written = target.with_suffix(".cpp")
         written.write_text(unit)
-        command = ["g++", "-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-include", str(SHIM)]
+        command = [
+            "g++",
+            "-std=c++17",
+            "-O1",
+            "-U_FORTIFY_SOURCE",
+            "-shared",
+            "-fPIC",
+            "-include",
+            str(SHIM),
+        ]
         command += [f"-I{KERNELS}", *options, str(written), "-o", str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from gssl_poison.attacks import published
 from gssl_poison.cli import app
 from gssl_poison.experiments import measuring, runner, watching
 from gssl_poison.experiments.store import CELLS, Store
+from gssl_poison.kernels import cuda
 
 runner_of = CliRunner()
 PROGRAM = Path(sys.executable).with_name("gssl-poison")
@@ -234,17 +236,23 @@ def test_a_file_in_place_of_the_folder(refused, tmp_path):
 
 
 def test_no_gpu(refused, tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    cuda.card.cache_clear()
     said = refused("rq2", *DIGITS, "--device", "cuda", "--out", tmp_path / "out")
-    assert "device='cuda' cannot run here" in said
+    assert "device='cuda' needs cupy, which is not installed" in said
     assert "use device='cpu' or 'auto'" in said
 
 
 def test_no_torch(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda, "card", lambda: None)
     monkeypatch.setitem(sys.modules, "torch", None)
-    said = refused("rq2", *DIGITS, "--device", "cuda", "--out", tmp_path / "out")
-    assert "install gssl-poison[torch]" in said
+    out = ("--device", "cuda", "--models", "mlp", "--out", tmp_path / "out")
+    assert "install gssl-poison[torch]" in refused("rq3", *DIGITS, *out)
+    torch = types.SimpleNamespace(
+        __version__="2.13.0", cuda=types.SimpleNamespace(is_available=lambda: False)
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert "torch 2.13.0 finds no GPU" in refused("rq3", *DIGITS, *out)
 
 
 def test_data_that_are_not_here(tmp_path, monkeypatch, refused):

@@ -115,16 +115,13 @@ def test_what_changes_a_figure_changes_its_key(monkeypatch, name):
     assert before[1] != after[1]
 
 
-def test_only_perceptrons_know_the_device():
-    assert key_for(PERCEPTRON, "cuda") != key_for(PERCEPTRON, "cpu")
-    assert "torch" in settings_for(PERCEPTRON, "cuda")["versions"]
-    for cell in (
-        FOREST,
-        FOREST.inferred_by,
-        Cell("correlation", *FOREST.group[:2], 0.1, 1, "direct"),
-    ):
-        assert key_for(cell, "cuda") == key_for(cell, "cpu")
-        assert "torch" not in settings_for(cell, "cuda")["versions"]
+def test_the_device_is_in_every_key():
+    correlation = Cell("correlation", *FOREST.group[:2], 0.1, 1, "direct")
+    for cell in (FOREST, FOREST.inferred_by, PERCEPTRON, correlation):
+        assert key_for(cell, "cuda") != key_for(cell, "cpu")
+        there = settings_for(cell, "cuda")["versions"]
+        assert "cupy" in there
+        assert ("torch" in there) == (cell is PERCEPTRON)
 
 
 @pytest.mark.parametrize(

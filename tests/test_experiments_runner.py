@@ -19,6 +19,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from cuda_on_cpu import ShimCard
 
 from gssl_poison.attacks import published
 from gssl_poison.exceptions import DeviceError, InputError
@@ -31,6 +32,7 @@ from gssl_poison.experiments.runner import reproduce
 from gssl_poison.experiments.store import ASIDE, CELLS, Finished, Store
 from gssl_poison.experiments.tables import COLUMNS, TIMES
 from gssl_poison.experiments.watching import Progress
+from gssl_poison.kernels import cuda
 
 # RQ1 takes most of the time, for its samples: it is here where few are enough.
 PLAN = Plan(
@@ -462,11 +464,40 @@ def test_wrong_settings_are_refused_at_once(tmp_path, settings, error, said):
 
 
 def test_a_gpu_that_is_not_there_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    cuda.card.cache_clear()
+    with pytest.raises(DeviceError, match="needs cupy, which is not installed"):
+        reproduce(SMALL, tmp_path / "out", device="cuda")
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="finds no GPU"):
+    monkeypatch.setattr(cuda, "card", lambda: None)
+    plan = Plan(("rq3",), "corrected", ("digits-1-7",), (0.1,), models=("mlp",))
+    with pytest.raises(DeviceError, match=r"torch .* finds no GPU"):
+        reproduce(plan, tmp_path / "out", device="cuda")
+    assert not (tmp_path / "out").exists()
+
+
+def test_sparse_features_have_no_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda, "card", lambda: None)
+    monkeypatch.setattr(runner_module, "is_sparse", lambda _: True)
+    with pytest.raises(DeviceError, match="digits-1-7 has sparse features"):
         reproduce(SMALL, tmp_path / "out", device="cuda")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+def test_a_gpu_measures_the_same_errors(tmp_path, monkeypatch):
+    card = ShimCard(tmp_path)
+    monkeypatch.setattr(cuda, "card", lambda: card)
+    plan = replace(PLAN, questions=("rq1", "rq3"), labeled=(0.1,), budgets=(0.1,))
+    found, expected = (
+        reproduce(plan, tmp_path / device, n_jobs=1, device=device).table
+        for device in ("cuda", "cpu")
+    )
+    assert {"flip_errors", "propagation_step", "row_shares"} <= set(card.launched)
+    assert set(found["device"]) == {"cuda"}
+    same = [name for name in found.columns if name.startswith(("error", "kendall", "flips"))]
+    pd.testing.assert_frame_equal(found[same], expected[same], check_dtype=False)
 
 
 def test_auto_is_the_cpu(undisturbed, copy):

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from gssl_poison.attacks.published import Published, published_kernel
 from gssl_poison.exceptions import InputError
-from gssl_poison.kernels.cuda import Card
+from gssl_poison.kernels.cuda import Card, card_of
 from gssl_poison.metrics import predictions
 from gssl_poison.problem import Poison, Problem, check_fits, count_flips
 from gssl_poison.propagation import Fitted
-from gssl_poison.propagation.on_card import card_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

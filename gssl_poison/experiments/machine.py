@@ -6,7 +6,7 @@ import platform
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,28 +20,30 @@ _LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba")
 
 
 @cache
-def versions_of(*, torch: bool = False) -> str:
+def versions_of(*, cupy: bool = False, torch: bool = False) -> str:
     """Return the versions of what computes.
 
     Parameters
     ----------
-    torch : bool, default False
-        Whether torch does.
+    cupy, torch : bool, default False
+        Whether these do.
 
     Examples
     --------
     >>> versions_of().split(", ")[0].rpartition(" ")[0]
     'gssl-poison'
     """
-    libraries = (*_LIBRARIES, *(("torch",) if torch else ()))
+    libraries = (*_LIBRARIES, *(("cupy",) if cupy else ()), *(("torch",) if torch else ()))
     return ", ".join([f"gssl-poison {__version__}", *(f"{n} {_version_of(n)}" for n in libraries)])
 
 
 def _version_of(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:  # torch, on a machine that shows what another one measured
-        return "not installed"
+    # cupy comes in packages that are named by the version of CUDA.
+    names = ("cupy-cuda13x", "cupy-cuda12x", "cupy") if library == "cupy" else (library,)
+    for name in names:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "not installed"  # on a machine that shows what another one measured
 
 
 @cache

@@ -61,9 +61,11 @@ def settings_for(cell: Cell, device: str) -> dict[str, Any]:
         "victim": roles_of(cell.victim, cell.preset).text,
         "model": settings_of(cell.model),
         "data": fingerprint_of(cell.dataset),
-        "versions": versions_of(torch=device == "cuda" and cell.model == "mlp"),
-        # Models alone run on a GPU.
-        "device": device if cell.model == "mlp" else "cpu",
+        "versions": versions_of(
+            cupy=device == "cuda", torch=device == "cuda" and cell.model == "mlp"
+        ),
+        # Of a forest, the device that inferred its labels.
+        "device": device,
         # A time is one of the machine it was taken on, and of how it was taken.
         **(
             {"machine": machine_name(), "timed": "warm, K on all threads"}
@@ -82,7 +84,7 @@ def measure_group(task: Task) -> None:
     """Measure correlations and transductive errors of one group, saving each as it is finished."""
     name, preset, seed = task.cells[0].group
     parts = tuple(sorted({cell.labeled for cell in task.cells}))
-    place = Workplace(prepare(name), preset, seed, parts)
+    place = Workplace(prepare(name), preset, seed, parts, task.device)
     clock = time.perf_counter()
     refused: GsslPoisonError | None = None
     with shared_weights():
@@ -141,7 +143,7 @@ def measure_seconds(task: Task) -> None:
     for cell in task.cells:
         clock = time.perf_counter()
         try:
-            figures = _seconds(cell, matrices)
+            figures = _seconds(cell, task.device, matrices)
         except GsslPoisonError as error:
             refused = refused or error
             continue
@@ -151,10 +153,11 @@ def measure_seconds(task: Task) -> None:
 
 
 def _seconds(
-    cell: Cell, matrices: dict[float, tuple[Problem, Fitted | Published, float]]
+    cell: Cell, device: str, matrices: dict[float, tuple[Problem, Fitted | Published, float]]
 ) -> dict[str, Any]:
     """Return the times of one attack; what it reads is made once for a part labelled."""
-    place = Workplace(prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,))
+    where = (prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,), device)
+    place = Workplace(*where)
     attack = make_attack(cell.attack, preset=cell.preset, random_state=cell.seed)
     problem = place.problem(cell.labeled)
     # Data as small as the digits have fewer labels than the paper flips.
@@ -164,7 +167,7 @@ def _seconds(
         # Once before it counts: a first call reads compiled code from the disk.
         attack.attack(problem, place.direct(cell.labeled), budget)
         for _ in range(_TIMINGS_WHOLE):
-            fresh = Workplace(prepare(cell.dataset), cell.preset, cell.seed, (cell.labeled,))
+            fresh = Workplace(*where)
             started = time.perf_counter()
             poison = attack.attack(problem, fresh.direct(cell.labeled), budget)
             seconds.append(time.perf_counter() - started)

@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gssl_poison._arguments import check_choice
-from gssl_poison._arrays import available_memory
-from gssl_poison.exceptions import DatasetNotFoundError, GsslPoisonError, InputError
+from gssl_poison._arrays import available_memory, is_sparse
+from gssl_poison.exceptions import (
+    DatasetNotFoundError,
+    DeviceError,
+    GsslPoisonError,
+    InputError,
+)
 from gssl_poison.experiments.cells import Cell
 from gssl_poison.experiments.jobs import run_tasks
 from gssl_poison.experiments.measuring import (
@@ -29,7 +33,8 @@ from gssl_poison.experiments.questions import Plan
 from gssl_poison.experiments.store import Finished, Store
 from gssl_poison.experiments.tables import CELL_COLUMNS, table_of, write_tables
 from gssl_poison.experiments.watching import Progress, Watch
-from gssl_poison.experiments.workplace import size_of
+from gssl_poison.experiments.workplace import prepare, size_of
+from gssl_poison.kernels.cuda import resolve_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +89,9 @@ def reproduce(
         backend, what an enclosing ``joblib.parallel_config`` says: loky, dask or ray. Workers save
         to ``folder`` themselves, which those on other machines must see under the same path.
     device : {"cpu", "auto", "cuda"}, default "cpu"
-        "cuda" trains perceptrons with torch; everything else runs on the CPU.
+        "cuda" computes what is read from a graph by cupy, one group at a time, and trains
+        perceptrons with torch; K of the published code, forests and corrected attacks that read M
+        by the whole run on the CPU.
     progress : callable, optional
         Called about twice a second with a `Progress`, from another thread.
     refused : callable, optional
@@ -108,7 +115,7 @@ def reproduce(
     DatasetNotFoundError
         The file of a data set is missing.
     DeviceError
-        torch is missing or finds no GPU.
+        cupy or torch is missing or finds no GPU, or a data set has sparse features.
 
     Notes
     -----
@@ -125,16 +132,15 @@ def reproduce(
     [['propagation', 57], ['spreading', 57]]
     """
     plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
-    check_choice("device", device, ("auto", "cpu", "cuda"))
+    used, _ = resolve_device(device)
     if n_jobs == 0:
         raise InputError(
             "n_jobs=0 is no number of jobs; give at least 1, or -1 for as many as fit."
         )
-    used = "cpu" if device == "auto" else device
-    if used != "cpu":
-        check_torch_device(used)
     for one in plans:
         _check_sizes(one)
+        if used == "cuda":
+            _check_kernels(one)
     store = Store(Path(folder))
     store.check_writable()
     store.remove_unfinished()
@@ -208,7 +214,10 @@ def _stages(
     if inferred:
         squares = max(size_of(cell.dataset) for cell in inferred) ** 2
         most = max(1, available_memory() // (8 * _SQUARES * squares))
-        yield _Stage("label inference", inferred, measure_group, tasks_of(inferred), most_jobs=most)
+        # Processes would share the one GPU and its memory.
+        several = device != "cuda"
+        tasks = tasks_of(inferred)
+        yield _Stage("label inference", inferred, measure_group, tasks, several, most)
     if trained:
         for name in dict.fromkeys(cell.model for cell in trained):
             some = [cell for cell in trained if cell.model == name]
@@ -244,6 +253,19 @@ def _trainings(cells: list[Cell], store: Store, keys: dict[Cell, str], device: s
         Task(tuple(some), store.folder, device, os.getpid(), platform.node())
         for some in found.values()
     ]
+
+
+def _check_kernels(plan: Plan) -> None:
+    """Refuse what a GPU has no kernels for, before anything is measured."""
+    cells = list(plan.cells())
+    if any(cell.model == "mlp" for cell in cells):
+        check_torch_device("cuda")
+    for name in sorted({cell.dataset for cell in cells}):
+        if is_sparse(prepare(name).X):
+            raise DeviceError(
+                f"{name} has sparse features, and device='cuda' has kernels for dense ones only; "
+                "leave the data set out, or use device='cpu'."
+            )
 
 
 def _check_sizes(plan: Plan) -> None:

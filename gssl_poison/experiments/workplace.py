@@ -102,14 +102,23 @@ class Workplace:
     parts : tuple of float
         The parts labelled that cells will ask for: every smaller one is a beginning of the largest,
         and label spreading, which clamps nothing, has one M for all of them.
+    device : {"cpu", "cuda"}, default "cpu"
+        Where they are computed.
     """
 
-    def __init__(self, data: Prepared, preset: str, seed: int, parts: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        data: Prepared,
+        preset: str,
+        seed: int,
+        parts: tuple[float, ...],
+        device: str = "cpu",
+    ) -> None:
         self.data = data
         self.preset = preset
         self.seed = seed
         self.largest = max(parts)
-        self.graph = RBFGraph(data.X, data.study.gamma)
+        self.graph = RBFGraph(data.X, data.study.gamma, device=device)
         self._kept: dict[tuple[Any, ...], Any] = {}
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:

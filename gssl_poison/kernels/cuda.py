@@ -240,3 +240,15 @@ def card() -> CupyCard:
         cupy is not installed, finds no GPU, or is told to round products to TF32.
     """
     return CupyCard()
+
+
+def card_of(graph: Any) -> Card | None:
+    """Return the card that a graph is computed on, or None: it is the host.
+
+    Examples
+    --------
+    >>> from gssl_poison import RBFGraph
+    >>> card_of(RBFGraph([[0.0], [1.0]], gamma=1.0)) is None
+    True
+    """
+    return card() if getattr(graph, "device", "cpu") == "cuda" else None

@@ -56,21 +56,14 @@ class CardFlips:
 
     def count(self) -> Integers:
         """Return how many more rows are wrong once label j has class b, (l, c)."""
-        (u, l), c = self.M.shape, self._scores.shape[1]
-        change = self.card.put(np.zeros((l, c), dtype=np.int32))
+        (n_rows, n_labeled), c = self.M.shape, self._scores.shape[1]
+        change = self.card.put(np.zeros((n_labeled, c), dtype=np.int32))
+        kept = (self.M, self._scores, self._codes, self._target)
         self.card.launch(
             "flip_errors",
-            (-(-l // _THREADS), -(-u // _ROWS), c - 1),
+            (-(-n_labeled // _THREADS), -(-n_rows // _ROWS), c - 1),
             _THREADS,
-            (
-                self.M,
-                self._scores,
-                self._codes,
-                self._target,
-                *self._sizes(),
-                np.float64(TIE),
-                change,
-            ),
+            (*kept, *self._sizes(), np.float64(TIE), change),
             shared=_ROWS * (8 * c + 8),
         )
         return self.card.get(change).astype(np.int64)

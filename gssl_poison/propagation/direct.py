@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.graph import RBFGraph
-from gssl_poison.kernels.cuda import NO_KERNEL
+from gssl_poison.kernels.cuda import NO_KERNEL, card_of
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import LogRowsOf, log_rows_of, split_points
-from gssl_poison.propagation.on_card import CardDirect, card_of
+from gssl_poison.propagation.on_card import CardDirect
 from gssl_poison.propagation.stored import unit_rows
 from gssl_poison.sparse_graph import Graph
 

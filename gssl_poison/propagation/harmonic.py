@@ -11,10 +11,11 @@ import numpy.typing as npt
 from gssl_poison.elimination import check_rows_of, fill_chain, refuse_beyond_memory, solve_chain
 from gssl_poison.exceptions import InputError, NumericalError, UnreachedError
 from gssl_poison.graph import RBFGraph
+from gssl_poison.kernels.cuda import card_of
 from gssl_poison.propagation.fitted import Fitted, Operator
 from gssl_poison.propagation.graphs import is_real, log_rows_of, split_points
 from gssl_poison.propagation.harmonic_sparse import ACCURACY, SparseHarmonic, prepare
-from gssl_poison.propagation.on_card import card_of, source_of
+from gssl_poison.propagation.on_card import source_of
 from gssl_poison.propagation.stored import ClampedMatrix
 from gssl_poison.sparse_graph import Graph, SparseGraph
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from gssl_poison.exceptions import InputError
 from gssl_poison.graph import RBFGraph
+from gssl_poison.kernels.cuda import card_of
 from gssl_poison.propagation.direct import DirectOperator
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import as_sparse, listening_to, split_points
-from gssl_poison.propagation.on_card import CardDirect, CardLoop, CardWalk, card_of
+from gssl_poison.propagation.on_card import CardDirect, CardLoop, CardWalk
 from gssl_poison.propagation.walks import Walk, times, walk_of
 from gssl_poison.sparse_graph import Graph, SparseGraph
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.graph import RBFGraph
-from gssl_poison.kernels import cuda
 from gssl_poison.kernels.cuda import Card
 from gssl_poison.kernels.cuda_rows import CardRows
 from gssl_poison.propagation.graphs import log_rows_of
@@ -27,11 +26,6 @@ _BLOCK = 2**26
 # Rows of a block: more than that are not in the second dimension of a grid.
 _MOST_ROWS = 2**15
 _THREADS = 256
-
-
-def card_of(graph: Graph) -> Card | None:
-    """Return the card that a graph is computed on, or None: it is the host."""
-    return cuda.card() if isinstance(graph, RBFGraph) and graph.device == "cuda" else None
 
 
 def source_of(graph: Graph, columns: Integers, card: Card | None) -> Callable[[Integers], Any]:

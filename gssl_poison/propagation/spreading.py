@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from gssl_poison.elimination import fill_chain, refuse_beyond_memory, solve_chain
 from gssl_poison.exceptions import InputError, NumericalError
+from gssl_poison.kernels.cuda import card_of
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import is_real, split_points
 from gssl_poison.propagation.loop import check_n_iter, check_storage
-from gssl_poison.propagation.on_card import CardWalk, card_of, source_of, sum_series
+from gssl_poison.propagation.on_card import CardWalk, source_of, sum_series
 from gssl_poison.propagation.stored import RowsMatrix
 from gssl_poison.propagation.walks import Walk, similarity_of
 from gssl_poison.sparse_graph import Graph, SparseGraph

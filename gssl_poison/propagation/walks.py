@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from gssl_poison.exceptions import NumericalError
 from gssl_poison.graph import DenseGraph, RBFGraph
-from gssl_poison.propagation.on_card import card_of, random_walk, refuse_storage, similarity
+from gssl_poison.kernels.cuda import card_of
+from gssl_poison.propagation.on_card import random_walk, refuse_storage, similarity
 from gssl_poison.sparse_graph import Graph
 
 Floats = npt.NDArray[np.float64]
