@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gssl_poison.certification import Certificate, certify
     from gssl_poison.datasets import Dataset, list_datasets, load_dataset, load_test_set
     from gssl_poison.diagnosis import Diagnosis, diagnose
+    from gssl_poison.distributed import measure_influence_dask
     from gssl_poison.estimators import LabelPropagation, LabelSanitizer, LabelSpreading
     from gssl_poison.exceptions import (
         ConvergenceWarning,
@@ -99,6 +100,7 @@ _HOME = {
     "major_influence_range": "influence",
     "make_queue": "review",
     "measure_influence": "influence",
+    "measure_influence_dask": "distributed",
     "parse_propagator": "propagation",
     "rank": "ranking",
     "read_answers": "review",
@@ -158,6 +160,7 @@ __all__ = [
     "major_influence_range",
     "make_queue",
     "measure_influence",
+    "measure_influence_dask",
     "parse_propagator",
     "rank",
     "read_answers",

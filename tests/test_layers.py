@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"propagation"}),),
     (frozenset({"problem", "influence", "metrics", "diagnosis", "flip_program"}),),
     (frozenset({"attacks"}), frozenset({"defenses"}), frozenset({"certification"})),
-    (frozenset({"ranking", "estimators"}),),
+    (frozenset({"ranking", "estimators"}), frozenset({"distributed"})),
     (frozenset({"readers", "datasets"}),),
     (frozenset({"review"}),),
     (frozenset({"experiments"}),),
