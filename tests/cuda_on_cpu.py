@@ -152,8 +152,19 @@ class ShimCard:
         rubbish = np.full(shape, -1, dtype="i1").repeat(np.dtype(dtype).itemsize)
         return rubbish.view(dtype).reshape(shape).view(DeviceArray)
 
+    def stream(self, X, parts):
+        before = None
+        for part in parts:
+            if before is not None:
+                before.view(np.ndarray).view("u1")[...] = 0xFF  # its memory is another's now
+            before = self.put(X[part])
+            yield before
+
     def multiply(self, A, B, out):
         _refuse_host((A, B, out))
+        if A.dtype == np.int8:
+            assert not any(size % 16 for size in (*A.shape, *B.shape))
+            A, B = A.astype(np.int32), B.astype(np.int32)
         np.matmul(_plain(A), _plain(B).T, out=_plain(out))
 
     def add_product(self, total, A, B):
@@ -175,12 +186,18 @@ class ShimCard:
         kernel(grid, (threads,), arguments, order=self.order, shared=shared)
 
 
+_TYPES = {
+    "int": "i4",
+    "unsigned char": "u1",
+    "signed char": "i1",
+    "long long": "i8",
+    "float": "f4",
+    "double": "f8",
+}
+
+
 def _dtype(kind):
-    return np.dtype(
-        {"int": "i4", "unsigned char": "u1", "long long": "i8", "float": "f4", "double": "f8"}[
-            kind.rstrip("* ")
-        ]
-    )
+    return np.dtype(_TYPES[kind.rstrip("* ")])
 
 
 @cache

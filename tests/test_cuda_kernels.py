@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from cuda_on_cpu import KERNELS, ORDERS, build
 
-from gssl_poison.kernels import cpu, flips
+from gssl_poison.kernels import cpu, flips, lattice
+from gssl_poison.kernels.bounds import LATTICES
 from gssl_poison.labels import TIE
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
@@ -150,6 +151,77 @@ def test_propagation_step(folder, rng, rows, columns, order, clamped):
     build("propagation_step", folder)((change.size,), (256,), arguments, order=order)
     np.testing.assert_allclose(scores, expected, rtol=1e-15)
     np.testing.assert_allclose(change, moved, rtol=1e-12)
+
+
+# --- codes
+
+
+def encode(folder, X, step, off, order, source=None):
+    rows, features = X.shape
+    width = blocks(features, 16) * 16
+    codes = np.full((rows, width), 77, dtype=np.int8)
+    squares, sums = np.full((2, rows), -9, dtype=np.int32)
+    kind = {"u1": "unsigned char", "f4": "float", "f8": "double"}[X.dtype.str[1:]]
+    launch = build("encode_rows", folder, source, VALUE=kind)
+    arguments = (X, step, off, features, width, codes, squares, sums)
+    launch((rows,), (128,), arguments, order=order)
+    return codes, squares, sums
+
+
+def encodable(rng, dtype, features):
+    """Return rows of codes, of which the second last is none and the last one nearly none."""
+    X = rng.integers(0, 256, (9, features)).astype(dtype)
+    if dtype != "uint8":
+        X /= np.dtype(dtype).type(255)
+        X[-2, features // 2] = np.nan if dtype == "float32" else -1 / 255
+        X[-1, -1] = np.float64(X[-1, -1]) * (1.0 + 2.0**-25)
+    return X
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("features", [1, 130, 784])
+def test_encode_rows(folder, rng, dtype, features, order):
+    X = encodable(rng, dtype, features)
+    step, off = LATTICES[0 if dtype == "uint8" else 1]
+    codes, squares, sums = encode(folder, X, step, off, order)
+    for i, row in enumerate(X):
+        expected, square = np.empty((1, features), dtype=np.uint8), np.empty(1, dtype=np.int64)
+        given = (np.ascontiguousarray(row[None]), np.zeros(1, dtype=np.int64))
+        fits = lattice.encode_rows(*given, step, off, expected, square)
+        assert squares[i] == (square[0] if fits else -1)
+        assert fits or i == 7
+        if fits:
+            np.testing.assert_array_equal(codes[i, :features], expected[0] - 128.0)
+            assert sums[i] == (expected[0] - 128.0).sum()
+        assert not codes[i, features:].any()
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("per_step + 0.5", "per_step"),
+        ("whole <= 255.0", "whole <= 256.0"),
+        ("<= off * fabs(value)", "<= 2.0 * off"),
+        ("sum += code - 128;", "sum += code;"),
+        ("int code = 128;", "int code = 0;"),
+        ("astray ? -1 : square", "square"),
+        ("astray_of[warp] = astray;\n    __syncthreads();", "astray_of[warp] = astray;"),
+        ("* width;", "* features;"),
+    ],
+)
+def test_a_changed_encoding_fails(folder, rng, was, becomes):
+    text = (KERNELS / "encode_rows.cu").read_text()
+    assert text.count(was) == 1
+    X = encodable(rng, "float32", 390)
+    X[2, 3], X[3, 3] = 256 / 255, 1e-9
+    X[4, 3] = np.nextafter(np.float32(200 / 255), np.float32(0))  # as near as the one above
+    expected = encode(folder, X, *LATTICES[1], 0)
+    for order in ORDERS:
+        found = encode(folder, X, *LATTICES[1], order, text.replace(was, becomes))
+        if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
+            return
+    pytest.fail("no test has noticed")
 
 
 # --- the tests themselves can fail

@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits
 import gssl_poison as gp
 from gssl_poison import Direct, Harmonic, Propagation, RBFGraph, Spreading
 from gssl_poison.exceptions import DeviceError, InputError, NumericalError
-from gssl_poison.kernels import cuda, gth
+from gssl_poison.kernels import cuda
+from gssl_poison.kernels.corner import reduce_corner
 from gssl_poison.kernels.cuda_rows import CardRows
 from gssl_poison.kernels.log_rows import LogRows
 from gssl_poison.propagation import Predicted, shared_weights
@@ -183,7 +184,7 @@ def corner_by(launch, S, leaving, order):
 def corner_on_cpu(S, leaving):
     size = leaving.size
     lower, paths, sums = np.empty((size, size)), np.empty((size, size)), np.empty(size)
-    bad = gth._reduce_corner(S.copy(), leaving.copy(), lower, paths, sums)
+    bad = reduce_corner(S.copy(), leaving.copy(), lower, paths, sums)
     return lower, paths, sums, bad
 
 

@@ -16,6 +16,7 @@ from gssl_poison import Direct, RBFGraph
 from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.influence import measure_influence
 from gssl_poison.kernels import cuda
+from gssl_poison.kernels.bounds import MOST_CODES
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,35 @@ def test_counts_are_those_of_the_cpu(card, dtype, gamma, rng):
     found, expected = on_both(card, digits(dtype), labeled, gamma / scale)
     same_counts(found, expected)
     assert found.mir.any()
-    assert "float32" in found.routes
+    assert set(found.routes) == {"int8" if dtype == "uint8" else "float32"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pixels_divided_by_255_are_codes(card, dtype, rng):
+    X = (load_digits().data[:430, :33].astype(np.uint8) * 15 / 255).astype(dtype)
+    found, expected = on_both(card, X, rng.permutation(430)[:70], 5.0)
+    same_counts(found, expected)
+    assert set(found.routes) == {"int8"}
+
+
+def test_a_block_with_a_row_that_is_no_codes_goes_the_other_way(card, rng):
+    X, labeled = digits("uint8").astype(np.float32), rng.permutation(430)[:70]
+    row = np.setdiff1d(np.arange(430), labeled)[150]
+    X[row, 4] = 0.25
+    found, expected = on_both(card, X, labeled, 0.01)
+    same_counts(found, expected)
+    assert found.routes == {"int8": 270, "float32": 90}
+
+
+def test_codes_at_the_end_of_their_range(card):
+    """The largest features and the most of them that 32 bits hold, far apart and alike."""
+    X = np.zeros((40, MOST_CODES), dtype=np.uint8)
+    X[::2] = 255
+    X[5], X[7, :9] = 128, 3
+    X[9, ::2] = 255
+    found, expected = on_both(card, X, np.arange(12), 1e-7)
+    same_counts(found, expected)
+    assert set(found.routes) == {"int8"}
 
 
 def test_rows_that_tie_are_undecided_here_too(card, rng):

@@ -10,6 +10,7 @@ import pytest
 import gssl_poison as gp
 from gssl_poison.kernels import int8, recheck
 from gssl_poison.kernels.block import Workspace, _multiply, reduce_block
+from gssl_poison.kernels.bounds import MOST_CODES
 from gssl_poison.kernels.columns import Columns
 from gssl_poison.kernels.lattice import LatticeColumns, encode_rows
 
@@ -37,7 +38,7 @@ def test_products_are_exact_at_the_extremes(n, l, d):  # noqa: E741
 @needs_vnni
 @pytest.mark.parametrize("value", [0, 255])
 def test_the_widest_rows_do_not_overflow(value):
-    X = np.full((3, int8.MOST_FEATURES), 255 - value, dtype=np.uint8)
+    X = np.full((3, MOST_CODES), 255 - value, dtype=np.uint8)
     X[1:] = value
     X[2, 0] ^= 1
     measured = gp.measure_influence(gp.Direct().fit(gp.RBFGraph(X, 1e-4), [0, 1]))

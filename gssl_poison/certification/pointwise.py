@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arrays import n_threads
+from gssl_poison.kernels.cuda import card_of
+from gssl_poison.kernels.cuda_radius import count_needed_on_card
 from gssl_poison.metrics import predict
 from gssl_poison.problem import Problem
 from gssl_poison.propagation import Fitted
@@ -17,8 +19,9 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-# Numbers of a block of shares: 16 MiB.
-_BLOCK = 2**21
+# Numbers of a block of shares: 16 MiB, and 256 MiB for a card, where each row is a block of threads
+# and there must be more of them than multiprocessors.
+_BLOCK, _CARD_BLOCK = 2**21, 2**25
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def radii(problem: Problem, victim: Fitted, progress: Progress | None = None) ->
     but for chains of such ties among three classes, which count as changed. An error e of the
     shares is taken off at its worst: ``l e`` from the difference, e from every gain.
 
-    ``O(u l c)``: the largest gains are selected, not sorted.
+    ``O(u l c)``: the largest gains are selected, not sorted. Where the graph's device is "cuda", on
+    the card, block after block.
 
     Examples
     --------
@@ -77,25 +81,32 @@ def radii(problem: Problem, victim: Fitted, progress: Progress | None = None) ->
     >>> radii(problem, Direct().fit(problem.graph, problem.labeled)).radius
     array([2])
     """
-    from gssl_poison.kernels.parallel import in_order
-    from gssl_poison.kernels.radius import count_needed
-
     u, l, c = victim.unlabeled.size, problem.y.size, problem.n_classes  # noqa: E741
     one_hot = np.eye(c)[problem.y]
-    rounding = rounding_of(l)
     predicted, needed = np.empty(u, dtype=np.int64), np.empty((u, 2), dtype=np.int64)
+    off, rounding = victim.error, rounding_of(l)
+    card = card_of(victim.graph)
 
-    def work(part_block: tuple[slice, Floats], _: object) -> int:
+    def work(part_block: tuple[slice, Floats], _: object = None) -> int:
         part, block = part_block
         scores = block @ one_hot
         predicted[part] = predict(scores)
-        off = victim.error
-        count_needed(block, scores, problem.y, predicted[part], off, rounding, needed[part])
+        given = (block, scores, problem.y, predicted[part], off, rounding)
+        if card is None:
+            count_needed(*given, needed[part])
+        else:
+            needed[part] = count_needed_on_card(card, *given)
         return len(block)
 
-    blocks = victim.share_blocks(max(1, _BLOCK // l))
+    if card is None:
+        from gssl_poison.kernels.parallel import in_order
+        from gssl_poison.kernels.radius import count_needed
+
+        counted = in_order(work, victim.share_blocks(max(1, _BLOCK // l)), n_threads())
+    else:
+        counted = map(work, victim.share_blocks(max(1, _CARD_BLOCK // l)))
     done = 0
-    for rows in in_order(work, blocks, n_threads()):
+    for rows in counted:
         done += rows
         if progress is not None:
             progress(done, u)

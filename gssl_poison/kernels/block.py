@@ -14,49 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.kernels import cpu, int8, recheck
-from gssl_poison.kernels.bounds import LOOSEST, UNIT_ROUNDOFF, decision_band, direct_error
+from gssl_poison.kernels.bounds import LOOSEST, UNIT_ROUNDOFF, direct_error
 from gssl_poison.kernels.columns import Columns, norm_above
 from gssl_poison.kernels.lattice import encode_rows
+from gssl_poison.kernels.results import (
+    LARGEST_FLOAT32_NORM,
+    BlockResult,
+    has_good_unit,
+    judge,
+    result_of,
+)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Beyond this norm, in units of the largest labelled norm, float32 could overflow.
-LARGEST_FLOAT32_NORM = 2.0**60
-# Units of integer scores that float32 holds with room to spare.
-_SMALLEST_UNIT, _LARGEST_UNIT = 1e-30, 1e30
-
 # Products summed at a time; long enough that the matrix product runs at its full rate.
 _CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """What one block of rows adds to the columns.
-
-    Attributes
-    ----------
-    total : (l,) float64
-        Sum of the shares of the block's rows.
-    major : (l,) int64
-        Rows of the block in which a column holds more than half.
-    undecided, unresolved, rechecked, rows : int
-        Rows within the routine's own bound of one half; rows whose shares float64 cannot tell, left
-        out of ``total``; rows the routine was asked about; all rows.
-    route : str
-        Type of the product: "int8", "float32", "float64" or "sparse".
-    bound : float
-        Largest proven error of a score that shares were taken from, in log units.
-    """
-
-    total: Floats
-    major: Integers
-    undecided: int
-    unresolved: int
-    rechecked: int
-    rows: int
-    route: str
-    bound: float
 
 
 @dataclass(frozen=True)
@@ -161,50 +134,6 @@ def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> Bloc
     )
 
 
-def judge(rest: Floats, bound: Floats) -> tuple[Integers, Integers]:
-    """Judge rows by the weights of all columns but the first, over the first's.
-
-    Parameters
-    ----------
-    rest, bound : (b,) float64
-        What `cpu.shares_of_block` writes, and the proven error of each row's scores.
-
-    Returns
-    -------
-    verdict : (b,) int64
-        `recheck.MAJOR` or `recheck.MINOR`.
-    doubtful : (m,) int64
-        Rows of the block that the recheck routine has to judge.
-    """
-    low, high = decision_band(bound)
-    verdict = np.where(rest < low, recheck.MAJOR, recheck.MINOR).astype(np.int64)
-    # Not "low <= rest": a rest that is not a number is in doubt.
-    doubtful = np.flatnonzero(~(bound <= LOOSEST) | ~((rest < low) | (rest > high)))
-    return verdict, doubtful
-
-
-def result_of(
-    total: Floats,
-    first: Integers,
-    verdict: Integers,
-    bound: Floats,
-    unresolved: int,
-    rechecked: int,
-    route: str,
-) -> BlockResult:
-    """Count verdicts by column."""
-    return BlockResult(
-        total=total,
-        major=np.bincount(first[verdict == recheck.MAJOR], minlength=total.size),
-        undecided=int((verdict == recheck.UNDECIDED).sum()),
-        unresolved=unresolved,
-        rechecked=rechecked,
-        rows=int(bound.size),
-        route=route,
-        bound=float(bound[bound <= LOOSEST].max(initial=0.0)),
-    )
-
-
 def _source(columns: Columns, rows: Integers) -> tuple[Any, Integers]:
     """Return C-ordered memory that holds the block's raw rows, and where in it they are."""
     if columns.sparse or columns.in_place:
@@ -236,7 +165,7 @@ def _multiply_codes(
     codes[:, columns.n_features :] = 0
     squares = np.empty(n_rows, dtype=np.int64)
     unit = lattice.unit(columns.gamma)
-    if not _SMALLEST_UNIT < unit < _LARGEST_UNIT:
+    if not has_good_unit(unit):
         return None
     if not encode_rows(source, source_rows, lattice.step, lattice.off, codes, squares):
         return None

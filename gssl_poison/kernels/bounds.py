@@ -32,6 +32,13 @@ LOOSEST = 1.0 / 8.0
 NEGLIGIBLE = 44.0
 
 
+# Steps of 8-bit numbers that are tried, and how far, in parts of itself, a value may be from its
+# code: whole numbers as they are, or divided by 255 and rounded to float32.
+LATTICES = ((1.0, 0.0), (1.0 / 255.0, UNIT_ROUNDOFF["float32"] * (1.0 + 2.0**-20)))
+# Twice a product of so many codes less a square fits 32 bits.
+MOST_CODES = 2**14
+
+
 def direct_error(n_features: int) -> float:
     """Bound the relative error of gamma times a squared distance in the recheck routine."""
     return (n_features / RUNNING_SUMS + 16.0) * UNIT_ROUNDOFF["float64"]
@@ -120,3 +127,18 @@ def decision_band(
         low = np.exp(-2.0 * bound - EXPONENTIAL_BOUND)
         high = np.exp(6.0 * bound + EXPONENTIAL_BOUND)
     return low, high
+
+
+def lattice_bound(
+    gamma: float, off: float, norm: npt.NDArray[np.float64], largest_norm: float
+) -> npt.NDArray[np.float64]:
+    """Bound the error of the scores of 8-bit rows of these norms, in log units; (rows,).
+
+    Notes
+    -----
+    A value off its lattice point by ``off`` of itself moves ``|x - y|^2`` by at most
+    ``2 off (|x| + |y|)^2 (1 + off)``. The integer difference of two scores is exact; turning it
+    into float32, scaling it and the constant lose three roundings of at most 87.
+    """
+    bound: npt.NDArray[np.float64] = 2.0 * gamma * off * (norm + largest_norm) ** 2 * 1.001
+    return bound + 87.0 * 4.0 * UNIT_ROUNDOFF["float32"]

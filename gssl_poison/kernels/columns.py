@@ -7,16 +7,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arrays import Features, is_sparse, refuse_not_finite
 from gssl_poison.exceptions import InputError
-from gssl_poison.kernels import cpu
 from gssl_poison.kernels.bounds import UNIT_ROUNDOFF, direct_error, score_bound
-from gssl_poison.kernels.lattice import LatticeColumns
+
+if TYPE_CHECKING:
+    from gssl_poison.kernels.lattice import LatticeColumns
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -121,6 +122,8 @@ class Columns:
     @cached_property
     def lattice(self) -> LatticeColumns | None:
         """The labelled points as 8-bit codes, where they are that."""
+        from gssl_poison.kernels.lattice import LatticeColumns
+
         return LatticeColumns.find(self.raw, self.raw_rows) if self._wants_lattice else None
 
     @cached_property
@@ -144,14 +147,25 @@ class Columns:
         step = max(1, 2**19 // self.n_features)
         return [slice(start, start + step) for start in range(0, self.n_labeled, step)]
 
+    def _centered(self, part: slice, center: Floats, scale: float) -> Floats:
+        """Return some labelled points about a centre, in float64."""
+        points = self.raw[self.raw_rows[part]].astype(np.float64)
+        points -= center
+        points *= scale
+        return points
+
     def _squares(self, center: Floats, scale: float) -> Floats:
         """Return the squared norms of the labelled points, centred and scaled, (l,)."""
         squares = np.empty(self.n_labeled)
-        for part in self._parts():
-            rows = self.raw_rows[part]
-            scratch = np.empty((rows.size, self.n_features), dtype=np.float32)
-            cpu.center_rows(self.raw, rows, center, scale, scratch, squares[part])
-        self.refuse_not_finite(squares, self.labeled)
+        # What is not finite here is named below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part in self._parts():
+                points = self._centered(part, center, scale)
+                squares[part] = np.einsum("ij,ij->i", points, points)
+        if not np.isfinite(squares).all():
+            # One value may have moved the centre away from all: it is the one to name.
+            largest = [np.abs(self.raw[row].astype(np.float64)).max() for row in self.raw_rows]
+            refuse_not_finite(self.X, self.labeled[[int(np.argmax(largest))]])
         return squares
 
     def refuse_not_finite(self, squares: Floats, rows: Integers) -> None:
@@ -201,8 +215,8 @@ class Columns:
         """Return the centred, scaled labelled points, (l, d), in this precision."""
         if precision not in self._points:
             points = np.empty((self.n_labeled, self.n_features), dtype=precision)
-            known, unused = self.centered, np.empty(self.n_labeled)
-            cpu.center_rows(self.raw, self.raw_rows, known.center, known.scale, points, unused)
+            for part in self._parts():
+                points[part] = self._centered(part, self.centered.center, self.centered.scale)
             self._points[precision] = points
         return self._points[precision]
 

@@ -7,7 +7,7 @@ bring another, which runs the same sources on the CPU.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gssl_poison._arguments import check_choice
 from gssl_poison.exceptions import DeviceError
+from gssl_poison.kernels import cuda_stream
 
 DEVICES = ("auto", "cpu", "cuda")
 NO_KERNEL = (
@@ -26,7 +27,9 @@ NO_KERNEL = (
 
 _PACKAGE = Path(__file__).parents[1] / "cuda_kernels"
 _CHECKOUT = Path(__file__).parents[2] / "cuda_kernels"
-_TYPES = {"uint8": "unsigned char", "int32": "int", "float32": "float", "float64": "double"}
+# cudaDataType of library_types.h.
+_CUDA_R_8I, _CUDA_R_32I = 3, 10
+_TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
 
 
 class Card(Protocol):
@@ -51,8 +54,14 @@ class Card(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Return an uninitialised array on the device."""
 
+    def stream(self, X: npt.NDArray[Any], parts: Sequence[npt.NDArray[np.int64]]) -> Iterator[Any]:
+        """Yield the rows of each part on the device, each good until the next is asked for."""
+
     def multiply(self, A: Any, B: Any, out: Any) -> None:
-        """Write ``A @ B.T`` of C-ordered matrices, products rounded to their type, no coarser."""
+        """Write ``A @ B.T`` of C-ordered matrices, products rounded to their type, no coarser.
+
+        Of int8 exactly, into int32; all three sizes are then multiples of 16.
+        """
 
     def add_product(self, total: Any, A: Any, B: Any) -> None:
         """Add ``A @ B`` to ``total`` in place, all float64 with rows that are contiguous."""
@@ -114,9 +123,47 @@ class CupyCard:
         """Return an uninitialised array on the device."""
         return self.xp.empty(shape, dtype=dtype)
 
+    def stream(self, X: npt.NDArray[Any], parts: Sequence[npt.NDArray[np.int64]]) -> Iterator[Any]:
+        """Yield the rows of each part, the next one being gathered and copied meanwhile."""
+        most = max((part.size for part in parts), default=0)
+        return cuda_stream.stream(self.xp, _pinned, X, parts, most)
+
     def multiply(self, A: Any, B: Any, out: Any) -> None:
         """Write ``A @ B.T``."""
-        self.xp.matmul(A, B.T, out=out)
+        if A.dtype == np.int8:
+            self._multiply_codes(A, B, out)
+        else:
+            self.xp.matmul(A, B.T, out=out)
+
+    def _multiply_codes(self, A: Any, B: Any, out: Any) -> None:
+        """Write ``A @ B.T`` of int8 to int32, which cupy's own products do not have."""
+        from cupy.cuda import device
+        from cupy_backends.cuda.libs import cublas
+
+        (rows, inner), columns = A.shape, B.shape[0]
+        one, zero = np.ones(1, dtype=np.int32), np.zeros(1, dtype=np.int32)
+        # cuBLAS orders by columns, in which an array is its transpose: out' = (B')' A'.
+        cublas.gemmEx(
+            device.get_cublas_handle(),
+            cublas.CUBLAS_OP_T,
+            cublas.CUBLAS_OP_N,
+            columns,
+            rows,
+            inner,
+            one.ctypes.data,
+            B.data.ptr,
+            _CUDA_R_8I,
+            inner,
+            A.data.ptr,
+            _CUDA_R_8I,
+            inner,
+            zero.ctypes.data,
+            out.data.ptr,
+            _CUDA_R_32I,
+            columns,
+            cublas.CUBLAS_COMPUTE_32I,
+            cublas.CUBLAS_GEMM_DEFAULT,
+        )
 
     def add_product(self, total: Any, A: Any, B: Any) -> None:
         """Add ``A @ B`` to ``total``: cupy's own products copy what is a part of a larger array."""
@@ -170,6 +217,14 @@ class CupyCard:
             )
             self._kernels[key] = module.get_function(name)
         self._kernels[key](grid, (threads,), tuple(arguments), shared_mem=shared)
+
+
+def _pinned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """Return memory of the host that is copied from while the host does something else."""
+    import cupyx
+
+    array: npt.NDArray[Any] = cupyx.empty_pinned(shape, dtype=dtype)
+    return array
 
 
 def _cupy() -> Any:

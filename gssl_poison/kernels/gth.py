@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from gssl_poison.kernels.blas import add_product
 from gssl_poison.kernels.cuda import Card
@@ -159,7 +158,9 @@ def _rescale(xp: Any, states: Any, others: Any) -> None:
 def _reduce(card: Card | None, corner: Any, leaving: Any, lower: Any, paths: Any, sums: Any) -> int:
     """Eliminate within a block; return the first state without an exit, or the block's size."""
     if card is None:
-        first: int = _reduce_corner(corner, leaving, lower, paths, sums)
+        from gssl_poison.kernels.corner import reduce_corner
+
+        first: int = reduce_corner(corner, leaving, lower, paths, sums)
         return first
     bad = card.empty((1,), "int32")
     size = np.int32(leaving.size)
@@ -167,54 +168,3 @@ def _reduce(card: Card | None, corner: Any, leaving: Any, lower: Any, paths: Any
         "reduce_corner", (1,), _CORNER_THREADS, (corner, leaving, size, lower, paths, sums, bad)
     )
     return int(card.get(bad)[0])
-
-
-@njit(cache=True, nogil=True)
-def _invert_lower(S: Any, lower: Any) -> int:
-    """Write the inverse of the unit lower factor; return the first row that overflows, or size."""
-    size = S.shape[0]
-    for i in range(size):
-        lower[i] = 0.0
-        lower[i, i] = 1.0
-        for p in range(i):
-            share = S[i, p]
-            for q in range(p + 1):
-                lower[i, q] += share * lower[p, q]
-        for q in range(i):
-            if not lower[i, q] < np.inf:
-                return i
-    return int(size)
-
-
-@njit(cache=True, nogil=True)
-def _reduce_corner(S: Any, leaving: Any, lower: Any, paths: Any, sums: Any) -> int:
-    """Eliminate within a block; return the first state without an exit, or the block's size.
-
-    ``S`` (b, b) and ``leaving`` (b,) are overwritten. ``lower`` becomes the inverse of the unit
-    lower factor, ``sums`` the pivots, and ``paths[p, q]`` the probability of coming from p to q
-    through ever later states of the block, the inverse of the scaled upper factor. All are sums of
-    products of non-negative numbers.
-    """
-    size = S.shape[0]
-    for p in range(size):
-        total = leaving[p]
-        for j in range(p + 1, size):
-            total += S[p, j]
-        if not (2.0**-1000 < total < np.inf):
-            return p
-        sums[p] = total
-        for i in range(p + 1, size):
-            share = S[i, p] / total
-            S[i, p] = share
-            for j in range(p + 1, size):
-                S[i, j] += share * S[p, j]
-            leaving[i] += share * leaving[p]
-    bad = _invert_lower(S, lower)
-    for p in range(size - 1, -1, -1):
-        paths[p] = 0.0
-        paths[p, p] = 1.0
-        for j in range(p + 1, size):
-            share = S[p, j] / sums[p]
-            for q in range(j, size):
-                paths[p, q] += share * paths[j, q]
-    return bad

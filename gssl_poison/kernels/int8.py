@@ -24,7 +24,6 @@ ROWS = 8
 PANELS = 2
 PANEL = 16
 GROUP = 4
-MOST_FEATURES = 2**14
 
 _INSTRUCTION = "llvm.x86.avx512.vpdpbusd.512"
 # The operand types of the instruction in LLVM's language are those of LLVM 22.

@@ -16,13 +16,10 @@ import numpy.typing as npt
 from numba import njit
 
 from gssl_poison.kernels import int8
-from gssl_poison.kernels.bounds import UNIT_ROUNDOFF
+from gssl_poison.kernels.bounds import LATTICES, MOST_CODES, lattice_bound
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-# Steps that are tried, and how far, in parts of itself, a value may be from its lattice point.
-_STEPS = ((1.0, 0.0), (1.0 / 255.0, UNIT_ROUNDOFF["float32"] * (1.0 + 2.0**-20)))
 
 
 @dataclass(frozen=True)
@@ -52,9 +49,9 @@ class LatticeColumns:
     def find(cls, source: npt.NDArray[Any], rows: Integers) -> LatticeColumns | None:
         """Return the labelled points as codes, or None where they lie on no known lattice."""
         n_features = source.shape[1]
-        if not int8.is_available() or n_features > int8.MOST_FEATURES:
+        if not int8.is_available() or n_features > MOST_CODES:
             return None
-        for step, off in _STEPS:
+        for step, off in LATTICES:
             codes = np.empty((rows.size, n_features), dtype=np.uint8)
             squares = np.empty(rows.size, dtype=np.int64)
             if encode_rows(source, rows, step, off, codes, squares):
@@ -78,16 +75,8 @@ class LatticeColumns:
         return norms
 
     def row_bound(self, gamma: float, norm: Floats) -> Floats:
-        """Bound the error of the scores of rows of these norms, in log units; (rows,).
-
-        Notes
-        -----
-        A value off its lattice point by ``off`` of itself moves ``|x - y|^2`` by at most
-        ``2 off (|x| + |y|)^2 (1 + off)``. The integer difference of two scores is exact; turning
-        it into float32, scaling it and the constant lose three roundings of at most 87.
-        """
-        bound: Floats = 2.0 * gamma * self.off * (norm + self.largest_norm) ** 2 * 1.001
-        return bound + 87.0 * 4.0 * UNIT_ROUNDOFF["float32"]
+        """Bound the error of the scores of rows of these norms, in log units; (rows,)."""
+        return lattice_bound(gamma, self.off, norm, self.largest_norm)
 
 
 @njit(nogil=True, cache=True)

@@ -16,14 +16,12 @@ import numpy.typing as npt
 from numba import njit
 
 from gssl_poison.kernels.bounds import LOOSEST, NEGLIGIBLE, RUNNING_SUMS
+from gssl_poison.kernels.results import MAJOR, MINOR, UNDECIDED
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _U = 2.0**-53
-
-MINOR, MAJOR, UNDECIDED = 0, 1, 2
-
 
 _LANES = RUNNING_SUMS
 
