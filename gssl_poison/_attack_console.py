@@ -254,6 +254,7 @@ def _facts(scene: Scene) -> dict[str, Any]:
         "victim": name_of(scene.victim),
         "scored": name_of(scene.scored),
         "device": scene.device,
+        "device_note": scene.device_note,
         "version": __version__,
     }
 

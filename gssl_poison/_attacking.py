@@ -46,6 +46,7 @@ class Scene:
     gamma_rule: str
     gamma_note: str
     device: str
+    device_note: str
     n_features: int
     budgets: tuple[tuple[float, int], ...]  # as given, and in labels
 
@@ -106,7 +107,7 @@ def read_scene(
 ) -> Scene:
     """Read what the options name, refusing what cannot work before the first long step."""
     chosen = preset_of(preset)
-    used_device, _ = resolve_device(device)
+    used_device, device_note = resolve_device(device)
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed {seed} is out of range; it must lie in 0..{2**32 - 1}.")
     if method is not None:
@@ -150,6 +151,7 @@ def read_scene(
         gamma_rule="preset" if by_preset else used.rule,
         gamma_note=f"preset {preset} has it for {dataset.name}" if by_preset else used.note,
         device=used_device,
+        device_note=device_note,
         n_features=int(features.shape[1]),
         budgets=budgets,
     )
