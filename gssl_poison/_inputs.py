@@ -70,7 +70,13 @@ Top = Annotated[
     typer.Option(metavar="N", min=1, help="Rows to print (default: 10; all with --json)."),
 ]
 Page = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        help="Where to compute: cuda takes cupy, a GPU and dense points; auto is the CPU.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
