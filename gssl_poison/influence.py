@@ -11,8 +11,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison._arguments import check_choice
 from gssl_poison._arrays import n_threads, one_blas_thread
-from gssl_poison.exceptions import InputError, InputTypeError
+from gssl_poison.exceptions import DeviceError, InputError, InputTypeError
 from gssl_poison.graph import RBFGraph
 from gssl_poison.kernels import cuda
 from gssl_poison.propagation import Direct, Fitted
@@ -21,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
+
+PRODUCTS = ("float32", "slices")
 
 # Scores of a block: 2**21 float32 are 8 MiB a thread. Fewer rows a block would make BLAS pack the
 # labelled side too often, more would leave the last-level cache.
@@ -88,6 +91,7 @@ def measure_influence(
     block_size: int | None = None,
     progress: Progress | None = None,
     threads: int | None = None,
+    product: str = "float32",
 ) -> Influence:
     """Measure the influence of every labelled point.
 
@@ -103,6 +107,10 @@ def measure_influence(
     threads : int, optional
         Blocks at a time; by default the processors this process may use. Counts do not depend on
         it.
+    product : {"float32", "slices"}, default "float32"
+        How a GPU multiplies features that are no 8-bit numbers: in float32, or cut into three
+        signed bytes a value, whose products are exact on its tensor cores. Counts do not depend
+        on it: each has a proven bound, and what lies within it is rechecked.
 
     Returns
     -------
@@ -131,6 +139,12 @@ def measure_influence(
             f"progress={progress!r} cannot be called; pass a function of (done, all) rows."
         )
     graph = prop.graph
+    check_choice("product", product, PRODUCTS)
+    if product != "float32" and getattr(graph, "device", "cpu") != "cuda":
+        raise DeviceError(
+            f"product={product!r} is how a GPU multiplies, and this graph is computed on the CPU; "
+            "use product='float32', or RBFGraph(X, gamma, device='cuda')."
+        )
     if not (isinstance(graph, RBFGraph) and isinstance(prop.propagator, Direct)):
         return _read_shares(prop, check_block_size(block_size, prop.labeled.size), progress)
     from gssl_poison.kernels.block import reduce_block
@@ -157,7 +171,8 @@ def measure_influence(
             from gssl_poison.kernels.cuda_shares import SCORES, reduce_on_card
 
             rows = max(1, SCORES // prop.labeled.size) if block_size is None else rows
-            results = reduce_on_card(cuda.card(), columns, _blocks(prop.unlabeled, rows), rows)
+            parts = _blocks(prop.unlabeled, rows)
+            results = reduce_on_card(cuda.card(), columns, parts, rows, product)
         else:
             results = in_order(
                 lambda part, workspace: reduce_block(columns, part, workspace),

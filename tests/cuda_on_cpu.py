@@ -163,7 +163,7 @@ class ShimCard:
     def multiply(self, A, B, out):
         _refuse_host((A, B, out))
         if A.dtype == np.int8:
-            assert not any(size % 16 for size in (*A.shape, *B.shape))
+            assert not any(size % 16 for size in (*A.shape, *B.shape, A.strides[0], B.strides[0]))
             A, B = A.astype(np.int32), B.astype(np.int32)
         np.matmul(_plain(A), _plain(B).T, out=_plain(out))
 

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-from cuda_on_cpu import ShimCard
+from cuda_on_cpu import KERNELS, ORDERS, ShimCard, build
 from sklearn.datasets import load_digits
 
 import gssl_poison as gp
@@ -16,7 +16,9 @@ from gssl_poison import Direct, RBFGraph
 from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.influence import measure_influence
 from gssl_poison.kernels import cuda
-from gssl_poison.kernels.bounds import MOST_CODES
+from gssl_poison.kernels.bounds import MOST_CODES, slice_bound
+from gssl_poison.kernels.columns import Columns
+from gssl_poison.kernels.cuda_products import SliceProducts
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +26,18 @@ def card(tmp_path_factory):
     return ShimCard(tmp_path_factory.mktemp("kernels"))
 
 
-def on_both(card, X, labeled, gamma, size=100):
+def on_both(card, X, labeled, gamma, size=100, product="float32"):
     expected = measure_influence(Direct().fit(RBFGraph(X, gamma), labeled))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "card", lambda: card)
         fitted = Direct().fit(RBFGraph(X, gamma, device="cuda"), labeled)
         seen = []
-        found = measure_influence(fitted, block_size=size, progress=lambda *done: seen.append(done))
+        found = measure_influence(
+            fitted,
+            block_size=size,
+            progress=lambda *done: seen.append(done),
+            product=product,
+        )
     assert seen[-1] == (fitted.unlabeled.size, fitted.unlabeled.size)
     assert sum(found.routes.values()) == fitted.unlabeled.size
     return found, expected
@@ -85,6 +92,132 @@ def test_codes_at_the_end_of_their_range(card):
     found, expected = on_both(card, X, np.arange(12), 1e-7)
     same_counts(found, expected)
     assert set(found.routes) == {"int8"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("gamma", [5.0, 60.0, 2000.0])
+def test_slices_give_the_same_counts_and_recheck_less(card, dtype, gamma, rng):
+    X, labeled = digits(dtype), rng.permutation(430)[:70]
+    X[40:50] = X[50:60]  # ties
+    found, expected = on_both(card, X, labeled, gamma, product="slices")
+    same_counts(found, expected)
+    assert set(found.routes) == {"slices"}
+    by_floats, _ = on_both(card, X, labeled, gamma)
+    assert found.bound < by_floats.bound or gamma == 2000.0
+    assert found.rechecked <= by_floats.rechecked
+
+
+def sliced(folder, X, center, unit, reverse, order, source=None):
+    rows, features = X.shape
+    width = -(-features // 16) * 16
+    slices = np.full((rows, 3 * width), 77, dtype=np.int8)
+    scale, squares = np.full((2, rows), np.nan)
+    kind = {"u1": "unsigned char", "f4": "float", "f8": "double"}[X.dtype.str[1:]]
+    launch = build("slice_rows", folder, source, VALUE=kind)
+    arguments = (X, center, unit, features, width, int(reverse), slices, scale, squares)
+    launch((rows,), (128,), arguments, order=order)
+    return slices.reshape(rows, 3, width)[:, :: -1 if reverse else 1], scale, squares
+
+
+def sliceable(rng, dtype, features):
+    """Return rows of one size, of many sizes, of one large value, of zeros and of the centre."""
+    X = rng.normal(size=(9, features))
+    X[1] *= 10.0 ** rng.uniform(-9, 0, features)
+    X[2] *= 1e-3
+    X[2, features // 2] = 7.0
+    X[3] = 0.0
+    if dtype == "uint8":
+        return (40 * np.abs(X)).astype(dtype), np.full(features, 17.5)
+    return X.astype(dtype), X.astype(dtype)[4].astype(np.float64)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("features", [1, 33, 300])
+def test_slices_are_the_rows(card, rng, dtype, features, order):
+    X, center = sliceable(rng, dtype, features)
+    for reverse in (False, True):
+        slices, scale, squares = sliced(card.folder, X, center, 0.25, reverse, order)
+        exact = (X.astype(np.float64) - center) * 0.25
+        np.testing.assert_allclose(squares, (exact**2).sum(axis=1), rtol=1e-14)
+        parts = slices[:, :, :features].astype(np.float64)
+        known = parts[:, 0] + parts[:, 1] / 254.0 + parts[:, 2] / 254.0**2
+        assert (
+            np.abs(known * scale[:, None] - exact) <= scale[:, None] / (2 * 254**2) * 1.001
+        ).all()
+        assert not slices[:, :, features:].any()
+        assert np.abs(parts).max() <= 127
+
+
+@pytest.mark.parametrize("features", [3, 200])
+def test_products_of_slices_are_within_their_bound(card, rng, features):
+    """And the bound is not idle: it is within a hundred times what rows of large values do."""
+    X = np.sign(rng.normal(size=(60, features))) * rng.uniform(0.5, 1.0, (60, features))
+    X[30:] *= 10.0 ** rng.uniform(-6, 6, (30, 1))
+    columns = Columns(X, np.arange(30), 1.0)
+    products = SliceProducts(card, columns, 30)
+    scores = products.multiply(card.put(X[30:]), np.arange(30, 60))
+    centered = (X - columns.centered.center) * columns.centered.scale
+    exact = centered[30:] @ centered[:30].T
+    off = np.abs(card.get(scores.dots)[:30, :30] - exact).max(axis=1)
+    norm = np.sqrt((centered[30:] ** 2).sum(axis=1))
+    bound = slice_bound(
+        features,
+        norm,
+        np.abs(centered[30:]).max(axis=1) / 127,
+        columns.largest_norm,
+        products.largest_scale,
+    )
+    assert (off <= bound + 2.0**-24 * norm * columns.largest_norm).all()
+    assert (off.max(initial=0.0) > bound * 1e-3).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "becomes"),
+    [
+        ("slice_rows", "left = (left - a) * STEPS", "left = (left - a) * 127.0"),
+        ("slice_rows", "reversed ? 2 * width : 0,", "0,"),
+        ("slice_rows", "* 3 * width", "* 2 * width"),
+        ("slice_rows", "most_of[warp] = most,", ""),
+        ("slice_rows", "- center[k]) * unit / one", "- center[0]) * unit / one"),
+        ("slice_rows", "sum_of[warp] = sum;\n    __syncthreads();", "sum_of[warp] = sum;"),
+        ("combine_slices", "low[at] / 254.0) / 254.0", "low[at] / 254.0)"),
+        ("combine_slices", "scales[j]", "scales[0]"),
+        ("combine_slices", "* stride + j", "* columns + j"),
+    ],
+)
+def test_a_changed_slice_fails(card, rng, name, was, becomes):
+    text = (KERNELS / f"{name}.cu").read_text()
+    assert text.count(was) == 1
+    X, labeled = digits("float64"), np.arange(70)
+    columns = Columns(X, labeled, 1.0)
+    rows = np.arange(70, 103)
+
+    class Changed(ShimCard):
+        def launch(self, kernel, grid, threads, arguments, **macros):
+            source = text.replace(was, becomes) if kernel == name else None
+            build(kernel, self.folder, source, **macros)(
+                grid, (threads,), arguments, order=self.order
+            )
+
+    exact = SliceProducts(card, columns, 33).multiply(card.put(X[rows]), rows)
+    for order in ORDERS:
+        there = Changed(card.folder, order)
+        found = SliceProducts(there, columns, 33).multiply(there.put(X[rows]), rows)
+        same = np.array_equal(card.get(found.dots)[:33, :70], card.get(exact.dots)[:33, :70])
+        if not (same and np.array_equal(found.bound, exact.bound)):
+            return
+    pytest.fail("no test has noticed")
+
+
+def test_slices_are_the_gpus(card, rng):
+    fitted = Direct().fit(RBFGraph(digits("float32"), 1.0), np.arange(20))
+    with pytest.raises(DeviceError, match="product='slices' is how a GPU multiplies"):
+        measure_influence(fitted, product="slices")
+    with pytest.raises(InputError, match="product='bf16'"):
+        measure_influence(fitted, product="bf16")
+    with pytest.raises(InputError, match="sums products of 32,769 features"):
+        on_both(card, rng.random((9, 2**15 + 1)), np.arange(3), 1e-5, product="slices")
 
 
 def test_rows_that_tie_are_undecided_here_too(card, rng):

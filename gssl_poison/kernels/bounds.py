@@ -10,6 +10,8 @@ block size and thread count. ``docs/numerics.md`` derives each term.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -142,3 +144,36 @@ def lattice_bound(
     """
     bound: npt.NDArray[np.float64] = 2.0 * gamma * off * (norm + largest_norm) ** 2 * 1.001
     return bound + 87.0 * 4.0 * UNIT_ROUNDOFF["float32"]
+
+
+def slice_bound(
+    n_features: int,
+    row_norm: npt.NDArray[np.float64],
+    row_scale: npt.NDArray[np.float64],
+    largest_norm: float,
+    largest_scale: float,
+) -> npt.NDArray[np.float64]:
+    """Bound the error of products of rows by their slices, besides the last rounding; (rows,).
+
+    Parameters
+    ----------
+    n_features : int
+    row_norm, row_scale : (rows,) float64
+        Norms, and scales as `slice_rows` gives them.
+    largest_norm, largest_scale : float
+        Of the labelled points.
+
+    Notes
+    -----
+    With ``x = s (a + b / 254 + c / 254^2 + r)``, ``|a|, |b|, |c| <= 127`` and ``|r| <= 1 / (2
+    254^2)``: what is left off both sides moves a product by at most ``r (s_y |x|_1 + s_x |y|_1)``,
+    and the products of ``b`` by ``c``, both ways, and of ``c`` by ``c``, which are not taken, are
+    at most ``d s_x s_y (127^2 2 / 254^3 + 127^2 / 254^4)``. All other products and their sums are
+    whole numbers below 2^31.
+    """
+    off = 1.001 / (2.0 * 254.0**2)  # the residual of a value is itself a rounding away
+    root = math.sqrt(n_features)
+    left = off * root * (largest_scale * row_norm + row_scale * (largest_norm + largest_scale))
+    skipped = 127.0**2 * (2.0 / 254.0**3 + 1.0 / 254.0**4)
+    bound: npt.NDArray[np.float64] = left + n_features * row_scale * largest_scale * skipped
+    return bound * (1.0 + 1e-9)

@@ -60,7 +60,7 @@ class Card(Protocol):
     def multiply(self, A: Any, B: Any, out: Any) -> None:
         """Write ``A @ B.T`` of C-ordered matrices, products rounded to their type, no coarser.
 
-        Of int8 exactly, into int32; all three sizes are then multiples of 16.
+        Of int8 exactly, into int32; all sizes and row strides are then multiples of 16.
         """
 
     def add_product(self, total: Any, A: Any, B: Any) -> None:
@@ -142,6 +142,7 @@ class CupyCard:
 
         (rows, inner), columns = A.shape, B.shape[0]
         one, zero = np.ones(1, dtype=np.int32), np.zeros(1, dtype=np.int32)
+        strides = [array.strides[0] // array.itemsize for array in (B, A, out)]
         # cuBLAS orders by columns, in which an array is its transpose: out' = (B')' A'.
         cublas.gemmEx(
             device.get_cublas_handle(),
@@ -153,14 +154,14 @@ class CupyCard:
             one.ctypes.data,
             B.data.ptr,
             _CUDA_R_8I,
-            inner,
+            strides[0],
             A.data.ptr,
             _CUDA_R_8I,
-            inner,
+            strides[1],
             zero.ctypes.data,
             out.data.ptr,
             _CUDA_R_32I,
-            columns,
+            strides[2],
             cublas.CUBLAS_COMPUTE_32I,
             cublas.CUBLAS_GEMM_DEFAULT,
         )

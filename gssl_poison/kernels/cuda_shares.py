@@ -8,43 +8,37 @@ leave open go to the one routine of `recheck`, on the host, so that counts are t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.kernels.bounds import (
-    LATTICES,
-    LOOSEST,
-    MOST_CODES,
-    direct_error,
-    lattice_bound,
+from gssl_poison.kernels.bounds import LOOSEST, direct_error
+from gssl_poison.kernels.columns import Columns
+from gssl_poison.kernels.cuda import Card
+from gssl_poison.kernels.cuda_products import (
+    CodeProducts,
+    FloatProducts,
+    Scores,
+    SliceProducts,
 )
-from gssl_poison.kernels.columns import Columns, norm_above
-from gssl_poison.kernels.cuda import Card, type_name
-from gssl_poison.kernels.results import (
-    LARGEST_FLOAT32_NORM,
-    BlockResult,
-    has_good_unit,
-    judge,
-    result_of,
-)
+from gssl_poison.kernels.results import BlockResult, judge, result_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 # Threads of a block, and rows of a part of the column sums, as in the kernels.
-_ROW_THREADS, _CENTER_THREADS, _COLUMN_THREADS, _ADD_THREADS = 256, 128, 128, 256
+_ROW_THREADS, _COLUMN_THREADS, _ADD_THREADS = 256, 128, 256
 _PART = 64
-# Products of 8-bit numbers come in tiles of this.
-_TILE = 16
 # Scores of a block: 32 MiB of float32, less than the second-level cache of the cards it is for.
 SCORES = 2**23
 
 
 def reduce_on_card(
-    card: Card, columns: Columns, blocks: Iterable[Integers], most_rows: int
+    card: Card,
+    columns: Columns,
+    blocks: Iterable[Integers],
+    most_rows: int,
+    product: str = "float32",
 ) -> Iterator[BlockResult]:
     """Reduce blocks of rows to what they add to every column, as `reduce_block` does.
 
@@ -56,6 +50,8 @@ def reduce_on_card(
     blocks : iterable of (b,) int64
         Row numbers, at most ``most_rows`` at a time.
     most_rows : int
+    product : {"float32", "slices"}, default "float32"
+        How features that are no 8-bit numbers are multiplied; see `measure_influence`.
 
     Yields
     ------
@@ -75,143 +71,20 @@ def reduce_on_card(
     """
     # Cut before the first is used: a generator would be read from two places.
     parts = list(blocks)
-    # Those that have no product need no features either, unless they come to the other route.
-    codes = _Codes.find(card, columns, most_rows)
-    floats: _Floats | None = None
+    codes = CodeProducts.find(card, columns, most_rows)
+    others: FloatProducts | SliceProducts | None = None
     reduction = _Reduction(card, columns, most_rows)
     for rows, source in zip(parts, card.stream(columns.X, parts), strict=True):
         scores = None if codes is None else codes.multiply(source, rows)
         if scores is None:
-            floats = floats or _Floats(card, columns, most_rows)
-            scores = floats.multiply(source, rows)
+            if others is None:
+                kind = SliceProducts if product == "slices" else FloatProducts
+                others = kind(card, columns, most_rows)
+            scores = others.multiply(source, rows)
         if np.median(scores.bound) <= LOOSEST:
             yield reduction.reduce(scores, rows)
         else:
             yield _on_host(columns, rows)
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Products of a block on the card, and what makes scores of them; see `block.Products`."""
-
-    route: str
-    kind: str  # as CUDA calls it
-    dots: Any
-    slope: Any
-    bias: Any
-    unit: np.float32
-    bound: Floats
-
-
-class _Floats:
-    """The labelled side in float32 on the card, and buffers for a block of rows."""
-
-    def __init__(self, card: Card, columns: Columns, most_rows: int) -> None:
-        self.card, self.columns = card, columns
-        self.center = card.put(columns.centered.center)
-        self.points = card.put(columns.points("float32"))
-        self.bias = card.put(columns.bias("float32"))
-        self.slope = np.float32(2.0 * columns.scaled_gamma)
-        self.block = card.empty((most_rows, columns.n_features), "float32")
-        self.squares = card.empty((most_rows,), "float64")
-        self.dots = card.empty((most_rows, columns.n_labeled), "float32")
-
-    def multiply(self, source: Any, rows: Integers) -> _Scores:
-        """Multiply a block that is on the card."""
-        columns, b = self.columns, rows.size
-        known, n_features = columns.centered, np.int32(columns.n_features)
-        self.card.launch(
-            "center_rows",
-            (b,),
-            _CENTER_THREADS,
-            (source, self.center, np.float64(known.scale), n_features, self.block, self.squares),
-            VALUE=type_name(source.dtype),
-        )
-        self.card.multiply(self.block[:b], self.points, self.dots[:b])
-        squares = self.card.get(self.squares[:b])
-        columns.refuse_not_finite(squares, rows)
-        norm = norm_above(squares, columns.n_features)
-        columns.refuse_too_far(norm, rows)
-        bound = columns.row_bound(norm, columns.n_features, "float32")
-        bound = np.where(norm <= LARGEST_FLOAT32_NORM, bound, np.inf)
-        one = np.float32(1.0)
-        return _Scores("float32", "float", self.dots, self.slope, self.bias, one, bound)
-
-
-class _Codes:
-    """The labelled side as 8-bit codes on the card, and buffers for a block of rows."""
-
-    def __init__(self, card: Card, columns: Columns, most_rows: int) -> None:
-        self.card, self.columns = card, columns
-        self.width = -(-columns.n_features // _TILE) * _TILE
-        self.rows = self._buffers(most_rows)
-        self.labeled = self._buffers(columns.n_labeled)
-        shape = (self.rows[0].shape[0], self.labeled[0].shape[0])
-        self.dots = card.empty(shape, "int32")
-        self.bias = card.put(np.zeros(shape[1], dtype=np.int32))
-        self.step = self.off = self.largest_norm = 0.0
-
-    @classmethod
-    def find(cls, card: Card, columns: Columns, most_rows: int) -> _Codes | None:
-        """Return the labelled points as codes, or None where they lie on no known lattice."""
-        if columns.n_features > MOST_CODES or columns.offset.any():
-            return None
-        found = cls(card, columns, most_rows)
-        source = card.put(np.ascontiguousarray(columns.raw[columns.raw_rows]))
-        l = columns.n_labeled  # noqa: E741
-        for step, off in LATTICES:
-            found.step, found.off = step, off
-            squares, sums = found._encode(source, found.labeled, l)
-            if (squares >= 0).all() and has_good_unit(columns.gamma * step**2):
-                # Twice the product of codes less 128 on both sides lacks 256 sum(y - 128) of what
-                # it is with the row's own codes, and 128 is taken from every code of a column.
-                bias = np.zeros(found.bias.shape[0], dtype=np.int32)
-                bias[:l] = 256 * sums - squares
-                found.bias[:] = card.put(bias)
-                found.largest_norm = step * float(np.sqrt(squares.max())) * (1.0 + 1e-6)
-                return found
-        return None
-
-    def multiply(self, source: Any, rows: Integers) -> _Scores | None:
-        """Multiply a block that is on the card, or return None: it is no codes, or too far away."""
-        columns, b = self.columns, rows.size
-        squares, _ = self._encode(source, self.rows, b)
-        if (squares < 0).any():
-            return None
-        norm = self.step * np.sqrt(squares) * (1.0 + 1e-6)
-        bound = lattice_bound(columns.gamma, self.off, norm, self.largest_norm)
-        bound += columns.recheck_bound(columns.gamma, norm + self.largest_norm)
-        if not np.median(bound) <= LOOSEST:
-            return None
-        tiles = -(-b // _TILE) * _TILE
-        self.card.multiply(self.rows[0][:tiles], self.labeled[0], self.dots[:tiles])
-        unit = np.float32(columns.gamma * self.step**2)
-        return _Scores("int8", "int", self.dots, np.int32(2), self.bias, unit, bound)
-
-    def _buffers(self, n_rows: int) -> tuple[Any, Any, Any]:
-        """Return room for the codes, squared norms and sums of some rows, in whole tiles."""
-        n_tiles = -(-n_rows // _TILE) * _TILE
-        codes = self.card.put(np.zeros((n_tiles, self.width), dtype=np.int8))
-        return codes, self.card.empty((n_rows,), "int32"), self.card.empty((n_rows,), "int32")
-
-    def _encode(self, source: Any, into: tuple[Any, Any, Any], b: int) -> tuple[Integers, Integers]:
-        """Write the codes of some rows; return squared norms, -1 for no codes, and sums."""
-        self.card.launch(
-            "encode_rows",
-            (b,),
-            _CENTER_THREADS,
-            (
-                source,
-                np.float64(self.step),
-                np.float64(self.off),
-                np.int32(self.columns.n_features),
-                np.int32(self.width),
-                *into,
-            ),
-            VALUE=type_name(source.dtype),
-        )
-        squares, sums = (self.card.get(array[:b]).astype(np.int64) for array in into[1:])
-        return squares, sums
 
 
 class _Reduction:
@@ -225,7 +98,7 @@ class _Reduction:
         self.total = card.empty((columns.n_labeled,), "float64")
         self.parts = card.empty((-(-most_rows // _PART), columns.n_labeled), "float64")
 
-    def reduce(self, scores: _Scores, rows: Integers) -> BlockResult:
+    def reduce(self, scores: Scores, rows: Integers) -> BlockResult:
         """Reduce a block whose products are on the card."""
         card, b, l = self.card, rows.size, self.columns.n_labeled  # noqa: E741
         largest = self.largest["float32" if scores.kind == "float" else "int32"]
@@ -269,7 +142,7 @@ class _Reduction:
 
     def _recheck(
         self,
-        scores: _Scores,
+        scores: Scores,
         rows: Integers,
         doubtful: Integers,
         total: Floats,
@@ -279,8 +152,9 @@ class _Reduction:
         from gssl_poison.kernels.recheck import recheck_dense
 
         columns, card = self.columns, self.card
-        dots = card.get(scores.dots[card.put(doubtful)])
-        known = (scores.slope * dots + card.get(scores.bias))[:, : columns.n_labeled]
+        l = columns.n_labeled  # noqa: E741
+        dots = card.get(scores.dots[card.put(doubtful)])[:, :l]
+        known = scores.slope * dots + card.get(scores.bias)[:l]
         first = np.empty(doubtful.size, dtype=np.int64)
         verdict = np.empty(doubtful.size, dtype=np.int64)
         recheck_dense(
