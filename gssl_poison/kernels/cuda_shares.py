@@ -1,8 +1,8 @@
 """Influence of the labelled points of an RBF graph on the GPU: shares of dense rows, in blocks.
 
-Products are cuBLAS's: of 8-bit features exactly, in whole numbers, of others in float32. What
-follows them reads a block of scores while it is in the second-level cache. Rows whose count these
-leave open go to the one routine of `recheck`, on the host, so that counts are those of the CPU.
+Products are cuBLAS's: of 8-bit features exactly, in whole numbers, of others in float32 or in
+slices of them. Rows whose count these leave open go to the one routine of `recheck`, on the host,
+so that counts are those of the CPU.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ Integers = npt.NDArray[np.int64]
 # Threads of a block, and rows of a part of the column sums, as in the kernels.
 _ROW_THREADS, _COLUMN_THREADS, _ADD_THREADS = 256, 128, 256
 _PART = 64
-# Scores of a block: 32 MiB of float32, less than the second-level cache of the cards it is for.
-SCORES = 2**23
+# Scores of a block: 256 MiB of float32. A block that stays in the second-level cache (2**23) would
+# read them faster, 4 ps a score by an H100's bandwidth where the product of 784 features takes 26;
+# but what a block costs whatever its size, about 0.2 ms of launches and waits, is then as much as
+# its product. To be measured on a card.
+SCORES = 2**26
 
 
 def reduce_on_card(
@@ -65,8 +68,8 @@ def reduce_on_card(
 
     Notes
     -----
-    ``2 b l d`` operations a block in the product; what follows reads ``b l`` scores three times,
-    and once from memory at most. ``4 (b (l + 2 d) + l d)`` bytes on the card, less for 8-bit
+    ``2 b l d`` operations a block in the product, six times that on bytes for slices; what follows
+    reads ``b l`` scores three times. ``4 (b (l + 2 d) + l d)`` bytes on the card, less for 8-bit
     features. The next block is gathered and copied while one is computed.
     """
     # Cut before the first is used: a generator would be read from two places.

@@ -13,6 +13,8 @@ Integers = npt.NDArray[np.int64]
 Pinned = Callable[[tuple[int, ...], Any], npt.NDArray[Any]]
 
 _SLOTS = 2
+# Threads that gather rows: one copies at less than a card's connection does.
+_GATHERERS = 4
 
 
 def stream(
@@ -51,20 +53,29 @@ def stream(
     copied, spent = ([cupy.cuda.Event() for _ in range(_SLOTS)] for _ in range(2))
     device = cupy.cuda.Device()
 
+    def gather(rows: Integers, into: npt.NDArray[Any]) -> None:
+        """Copy rows in threads, each a stretch of them; numpy lets go of the interpreter."""
+        cuts = [rows.size * i // _GATHERERS for i in range(_GATHERERS + 1)]
+
+        def copy(start: int, stop: int) -> None:
+            np.take(X, rows[start:stop], axis=0, out=into[start:stop], mode="clip")
+
+        list(gatherers.map(copy, cuts[:-1], cuts[1:]))
+
     def send(k: int) -> None:
         """Gather a part and have it copied."""
         slot, rows = k % _SLOTS, parts[k]
         with device:
             # What this buffer of the host held before is on the device by now.
             copied[slot].synchronize()
-            np.take(X, rows, axis=0, out=here[slot][: rows.size], mode="clip")
+            gather(rows, here[slot])
             if k >= _SLOTS:
                 copies.wait_event(spent[slot])
             there[slot][: rows.size].set(here[slot][: rows.size], stream=copies)
             copied[slot].record(copies)
 
     try:
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(_GATHERERS) as gatherers, ThreadPoolExecutor(1) as pool:
             under_way: Future[None] | None = pool.submit(send, 0) if parts else None
             for k, rows in enumerate(parts):
                 assert under_way is not None  # noqa: S101 - for the type checker
