@@ -2,7 +2,9 @@
 //
 // M is read once for each class but one. A thread has one label and some rows; counts are whole
 // numbers, so that the order in which they are added says nothing.
-#define ROWS 128
+#ifndef ROWS
+#define ROWS 128  // of a block: their scores lie in shared memory
+#endif
 
 extern "C" __global__ void flip_errors(
     const double* M,       // (rows, labels)

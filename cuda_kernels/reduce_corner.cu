@@ -41,13 +41,15 @@ extern "C" __global__ void reduce_corner(
             leaving[i] += S[i * size + p] * leaving[p];
         }
         __syncthreads();
-        const int rest = size - p - 1;
-        for (int k = t; k < rest * rest; k += THREADS) {
-            const int i = p + 1 + k / rest, j = p + 1 + k % rest;
-            S[i * size + j] += S[i * size + p] * S[p * size + j];
-        }
+        for (int i = p + 1 + t / WARP; i < size; i += THREADS / WARP)
+            for (int j = p + 1 + t % WARP; j < size; j += WARP)
+                S[i * size + j] += S[i * size + p] * S[p * size + j];
         __syncthreads();
     }
+    // From here on only the lower part is what it was: above the diagonal are probabilities.
+    for (int p = t / WARP; p < size; p += THREADS / WARP)
+        for (int j = p + 1 + t % WARP; j < size; j += WARP) S[p * size + j] /= sums[p];
+    __syncthreads();
     if (t < size) {
         const int q = t;
         for (int i = 0; i < size; i++) {
@@ -59,7 +61,7 @@ extern "C" __global__ void reduce_corner(
         const int q = t - THREADS / 2;
         for (int p = size - 1; p >= 0; p--) {
             double sum = p == q ? 1.0 : 0.0;
-            for (int j = p + 1; j <= q; j++) sum += S[p * size + j] / sums[p] * paths[j * size + q];
+            for (int j = p + 1; j <= q; j++) sum += S[p * size + j] * paths[j * size + q];
             paths[p * size + q] = sum;
         }
     }

@@ -39,9 +39,10 @@ extern "C" __global__ void slice_rows(
     __syncthreads();
     most = sum = 0.0;
     for (int w = 0; w < THREADS / WARP; w++) most = fmax(most, most_of[w]), sum += sum_of[w];
-    // A row of zeros, and one whose values leave float64 (which the norm tells), has any scale.
-    const double one = most > 1e-300 && most < 1e300 ? most / 127.0 : 1.0;
-    if (threadIdx.x == 0) scale[blockIdx.x] = one, squares[blockIdx.x] = sum;
+    // A row of zeros has no scale, nor has one whose values leave float64, which the norm tells.
+    const bool some = most > 1e-300 && most < 1e300;
+    const double one = some ? most / 127.0 : 1.0;
+    if (threadIdx.x == 0) scale[blockIdx.x] = some ? one : 0.0, squares[blockIdx.x] = sum;
     const int first = reversed ? 2 * width : 0, last = reversed ? 0 : 2 * width;
     for (int k = threadIdx.x; k < width; k += THREADS) {
         double left = 0.0;

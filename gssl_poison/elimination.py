@@ -186,7 +186,7 @@ def solve_chain(chain: DenseChain, *, symmetric: bool, name: Callable[[int], str
         return ChainSolution(_cholesky(chain), 0, "cholesky", 0.0)
     from gssl_poison.kernels.gth import EXTRA, SOLVED, eliminate, solve
 
-    largest = float((chain.B[:, EXTRA:] / _row_sums(chain)[:, None]).max(initial=0.0))
+    largest = float((chain.B[:, EXTRA:] / _row_sums(chain)[:, None]).max())
     try:
         eliminate(chain.A, chain.B, card=card)
     except FloatingPointError as error:

@@ -168,11 +168,10 @@ def measure_influence(
         bound, routes = 0.0, dict[str, int]()
 
         if graph.device == "cuda":
-            from gssl_poison.kernels.cuda_shares import SCORES, reduce_on_card
+            from gssl_poison.kernels.cuda_shares import reduce_on_card, rows_of_block
 
-            rows = max(1, SCORES // prop.labeled.size) if block_size is None else rows
-            parts = _blocks(prop.unlabeled, rows)
-            results = reduce_on_card(cuda.card(), columns, parts, rows, product)
+            rows = rows_of_block(columns) if block_size is None else rows
+            results = reduce_on_card(cuda.card(), columns, _blocks(prop.unlabeled, rows), product)
         else:
             results = in_order(
                 lambda part, workspace: reduce_block(columns, part, workspace),

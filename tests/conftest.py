@@ -62,6 +62,12 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="session")
+def kernel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of CUDA kernels compiled for the CPU, each of them once."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Give a headless chromium that reaches no network and logs its console.
 

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory):
-    return ShimCard(tmp_path_factory.mktemp("kernels"))
+def card(kernel_folder):
+    return ShimCard(kernel_folder)
 
 
 @pytest.fixture
@@ -71,6 +71,12 @@ def test_a_search_on_a_card_is_that_of_the_cpu(card, rng, classes):
     same(there.again(), Search.start(M, codes, target, classes))
 
 
+def test_scores_of_many_classes_fit_the_shared_memory(card, rng):
+    M, codes, target = task(rng, classes=70)
+    here, there = (Search.start(M, codes, target, 70, c) for c in (None, card))
+    np.testing.assert_array_equal(there.gains(), here.gains())
+
+
 def test_flips_that_only_bring_rows_nearer_are_the_cpus(card, rng):
     """Where no flip gains, sums of parts of gaps decide: they must be the same bits."""
     M = rng.random((131, 40)) ** 8
@@ -96,7 +102,8 @@ def test_every_attack_makes_the_same_flips(name, classes, card):
     )
     np.testing.assert_array_equal(found.order, expected.order)
     np.testing.assert_array_equal(found.new, expected.new)
-    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-9)
+    # Totals are float32 arithmetic, of another order on a card.
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-5)
     if name in ("greedy", "greedy-init", "coverage", "swaps", "smoothed"):
         assert {"flip_errors", "flip_label"} <= set(card.launched)
 
@@ -128,9 +135,9 @@ def test_a_changed_kernel_fails(card, rng, name, was, becomes):
     changed = text.replace(was, becomes)
 
     class Changed(ShimCard):
-        def launch(self, kernel, grid, threads, arguments, shared=0):
+        def launch(self, kernel, grid, threads, arguments, shared=0, **macros):
             source = changed if kernel == name else None
-            build(kernel, self.folder, source)(
+            build(kernel, self.folder, source, **macros)(
                 grid, (threads,), arguments, order=self.order, shared=shared
             )
 

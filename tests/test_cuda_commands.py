@@ -29,8 +29,8 @@ OWN = ("seconds", "device", "device_note", "versions", "route", "rechecked", "bo
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory):
-    return ShimCard(tmp_path_factory.mktemp("kernels"))
+def card(kernel_folder):
+    return ShimCard(kernel_folder)
 
 
 def run(*arguments):

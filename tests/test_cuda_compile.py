@@ -18,7 +18,11 @@ from gssl_poison.kernels import cuda
 
 SOURCES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 # The types that stand for a macro of a source.
-MACROS = {"SCORE": ("float", "int"), "VALUE": ("unsigned char", "float", "double")}
+MACROS = {
+    "ROWS": ("128", "1"),
+    "SCORE": ("float", "int"),
+    "VALUE": ("unsigned char", "float", "double"),
+}
 CARDS = ("sm_80", "sm_90")
 # cupy adds these to ours, besides the card and folders of headers that no kernel includes.
 OPTIONS_OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
+def folder(kernel_folder):
+    return kernel_folder
 
 
 def blocks(n, size):

@@ -24,8 +24,8 @@ N = 211
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory):
-    return ShimCard(tmp_path_factory.mktemp("kernels"))
+def card(kernel_folder):
+    return ShimCard(kernel_folder)
 
 
 @pytest.fixture(autouse=True)
@@ -226,9 +226,12 @@ def test_reduce_corner_names_a_state_without_exit(card, rng):
             "leaving[i] += S[i * size + p] * leaving[i];",
         ),
         ("        const double total = pivot;", "        const double total = sums[0];"),
-        ("S[p * size + j] / sums[p] * paths", "S[p * size + j] / sums[j] * paths"),
+        ("S[p * size + j] /= sums[p]", "S[p * size + j] /= sums[j]"),
         ("for (int p = q; p < i; p++)", "for (int p = q + 1; p < i; p++)"),
-        ("        __syncthreads();\n        const int rest", "        const int rest"),
+        (
+            "        __syncthreads();\n        for (int i = p + 1 + t / WARP",
+            "        for (int i = p + 1 + t / WARP",
+        ),
         ("            S[i * size + p] /= total;\n", ""),
     ],
 )

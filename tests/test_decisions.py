@@ -26,7 +26,7 @@ def measure(X, labeled, gamma, normalization="row", **options):
 def defined(X, labeled, gamma, normalization="row"):
     """What the recheck routine says of every row: the definition of the counts."""
     everything = lambda bound: (np.zeros_like(bound), np.full_like(bound, np.inf))  # noqa: E731
-    with mock.patch("gssl_poison.kernels.block.decision_band", everything):
+    with mock.patch("gssl_poison.kernels.results.decision_band", everything):
         measured = measure(X, labeled, gamma, normalization)
     assert measured.rechecked == measured.n_unlabeled
     return measured.mir.tolist(), measured.undecided

@@ -486,8 +486,8 @@ def test_sparse_features_have_no_kernel(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
-def test_a_gpu_measures_the_same_errors(tmp_path, monkeypatch):
-    card = ShimCard(tmp_path)
+def test_a_gpu_measures_the_same_errors(tmp_path, monkeypatch, kernel_folder):
+    card = ShimCard(kernel_folder)
     monkeypatch.setattr(cuda, "card", lambda: card)
     plan = replace(PLAN, questions=("rq1", "rq3"), labeled=(0.1,), budgets=(0.1,))
     found, expected = (

@@ -8,9 +8,10 @@ import scipy.sparse as sp
 from numba import njit
 
 from gssl_poison.kernels import cpu, recheck
-from gssl_poison.kernels.block import Workspace, _multiply_dense, add_degrees, reduce_block
+from gssl_poison.kernels.block import _multiply_dense, add_degrees, reduce_block
 from gssl_poison.kernels.bounds import decision_band, direct_error, score_bound
 from gssl_poison.kernels.columns import Columns
+from gssl_poison.kernels.workspace import Workspace
 
 
 @njit

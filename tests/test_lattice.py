@@ -9,10 +9,11 @@ import pytest
 
 import gssl_poison as gp
 from gssl_poison.kernels import int8, recheck
-from gssl_poison.kernels.block import Workspace, _multiply, reduce_block
+from gssl_poison.kernels.block import _multiply, reduce_block
 from gssl_poison.kernels.bounds import MOST_CODES
 from gssl_poison.kernels.columns import Columns
 from gssl_poison.kernels.lattice import LatticeColumns, encode_rows
+from gssl_poison.kernels.workspace import Workspace
 
 needs_vnni = pytest.mark.skipif(
     not int8.is_available(), reason="this processor has no AVX-512 VNNI: 8-bit data run in float32"

@@ -12,11 +12,11 @@ import scipy.sparse as sp
 import gssl_poison as gp
 from gssl_poison.exceptions import InputError, NumericalError
 from gssl_poison.kernels import int8, pairs, sweeps, tile_products, triangle
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.codes import no_rest
 from gssl_poison.kernels.columns import Columns
 from gssl_poison.kernels.routes import choose_pairs
 from gssl_poison.kernels.tiles import rbf_operator
+from gssl_poison.kernels.workspace import Workspace
 
 needs_vnni = pytest.mark.skipif(
     not int8.is_available(), reason="this processor has no AVX-512 VNNI: 8-bit data run in float32"

@@ -6,7 +6,6 @@ give the same bits.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from gssl_poison.kernels.results import (
     judge,
     result_of,
 )
+from gssl_poison.kernels.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -56,21 +56,6 @@ class Products:
     bias: npt.NDArray[Any]
     unit: float
     bound: Floats
-
-
-class Workspace:
-    """Buffers of one thread, grown to the largest block it has seen."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], npt.NDArray[Any]] = {}
-
-    def take(self, name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-        """Return an uninitialised array of this shape, in memory that is used again."""
-        size = math.prod(shape)
-        flat = self._arrays.get((name, dtype))
-        if flat is None or flat.size < size:
-            flat = self._arrays[name, dtype] = np.empty(size, dtype=dtype)
-        return flat[:size].reshape(shape)
 
 
 def reduce_block(columns: Columns, rows: Integers, workspace: Workspace) -> BlockResult:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from numba import njit
 
 from gssl_poison.kernels import int8
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.columns import Columns
 from gssl_poison.kernels.lattice import LatticeColumns, encode_rows
+from gssl_poison.kernels.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

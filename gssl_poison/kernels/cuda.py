@@ -6,8 +6,9 @@ bring another, which runs the same sources on the CPU.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison._arguments import check_choice
-from gssl_poison.exceptions import DeviceError
+from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.kernels import cuda_stream
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -27,8 +28,12 @@ NO_KERNEL = (
 
 _PACKAGE = Path(__file__).parents[1] / "cuda_kernels"
 _CHECKOUT = Path(__file__).parents[2] / "cuda_kernels"
+# Blocks of a launch in its second and third dimension.
+_LARGEST_GRID = 65_535
 # cudaDataType of library_types.h.
 _CUDA_R_8I, _CUDA_R_32I = 3, 10
+# Settings that make products of floats coarser.
+_COARSER = ("CUPY_TF32", "CUBLAS_EMULATE_SINGLE_PRECISION", "CUBLAS_EMULATE_DOUBLE_PRECISION")
 _TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
 
 
@@ -54,7 +59,7 @@ class Card(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Return an uninitialised array on the device."""
 
-    def stream(self, X: npt.NDArray[Any], parts: Sequence[npt.NDArray[np.int64]]) -> Iterator[Any]:
+    def stream(self, X: npt.NDArray[Any], parts: Sequence[npt.NDArray[np.int64]]) -> Generator[Any]:
         """Yield the rows of each part on the device, each good until the next is asked for."""
 
     def multiply(self, A: Any, B: Any, out: Any) -> None:
@@ -112,7 +117,10 @@ class CupyCard:
 
     def put(self, host: npt.NDArray[Any]) -> Any:
         """Return a C-ordered copy of a host array on the device."""
-        return self.xp.asarray(np.ascontiguousarray(host))
+        # Not asarray: it keeps page-locked memory of the next power of two.
+        array = self.empty(host.shape, str(host.dtype))
+        array.set(np.ascontiguousarray(host))
+        return array
 
     def get(self, array: Any) -> npt.NDArray[Any]:
         """Return a copy of a device array on the host."""
@@ -121,9 +129,15 @@ class CupyCard:
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Return an uninitialised array on the device."""
-        return self.xp.empty(shape, dtype=dtype)
+        try:
+            return self.xp.empty(shape, dtype=dtype)
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            raise InputError(
+                f"the GPU has no room for an array of {shape} {dtype} numbers ({error}); use fewer "
+                "points or labels, a smaller block_size, or device='cpu'."
+            ) from error
 
-    def stream(self, X: npt.NDArray[Any], parts: Sequence[npt.NDArray[np.int64]]) -> Iterator[Any]:
+    def stream(self, X: npt.NDArray[Any], parts: Sequence[npt.NDArray[np.int64]]) -> Generator[Any]:
         """Yield the rows of each part, the next one being gathered and copied meanwhile."""
         most = max((part.size for part in parts), default=0)
         return cuda_stream.stream(self.xp, _pinned, X, parts, most)
@@ -209,15 +223,31 @@ class CupyCard:
         **macros: str,
     ) -> None:
         """Run a kernel, compiled on first use."""
+        if max(grid[1:], default=0) > _LARGEST_GRID:
+            raise DeviceError(
+                f"{name} would need {max(grid[1:]):,} blocks in one dimension, and a GPU has "
+                f"{_LARGEST_GRID:,}; use fewer points, or device='cpu'."
+            )
         key = (name, tuple(sorted(macros.items())))
         if key not in self._kernels:
             folder = kernel_folder()
-            options = ("-std=c++17", f"-I{folder}", *(f"-D{k}={v}" for k, v in key[1]))
+            # cupy keeps what it has compiled by the source and the options, not by what is
+            # included.
+            stamp = f"-DSOURCES=0x{_stamp(folder)}"
+            options = ("-std=c++17", f"-I{folder}", stamp, *(f"-D{k}={v}" for k, v in key[1]))
             module = self.xp.RawModule(
                 code=(folder / f"{name}.cu").read_text(encoding="utf-8"), options=options
             )
             self._kernels[key] = module.get_function(name)
         self._kernels[key](grid, (threads,), tuple(arguments), shared_mem=shared)
+
+
+def _stamp(folder: Path) -> str:
+    """Return what all sources of kernels are told apart by."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.cu*")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:8]
 
 
 def _pinned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
@@ -233,6 +263,11 @@ def _cupy() -> Any:
     try:
         import cupy
     except ImportError as error:
+        if error.name != "cupy":
+            raise DeviceError(
+                f"device='cuda' needs cupy, which cannot be imported here ({error}); mend its "
+                "installation, or use device='cpu' or 'auto'."
+            ) from error
         raise DeviceError(
             "device='cuda' needs cupy, which is not installed; pip install "
             "'gssl-poison[cuda13]' (or cuda12, by the driver), or use device='cpu' or 'auto'."
@@ -245,11 +280,12 @@ def _cupy() -> Any:
         ) from error
     if not n_cards:
         raise DeviceError("device='cuda' finds no GPU here; use device='cpu' or 'auto'.")
-    if os.environ.get("CUPY_TF32", "0") != "0":
-        raise DeviceError(
-            "CUPY_TF32 is set, and products in TF32 are coarser than the bounds that counts rest "
-            "on; unset it."
-        )
+    for name in _COARSER:
+        if os.environ.get(name, "0") != "0":
+            raise DeviceError(
+                f"{name} is set, and such products are coarser than the bounds that counts rest "
+                "on; unset it."
+            )
     return cupy
 
 

@@ -17,8 +17,10 @@ from gssl_poison.labels import TIE
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Threads of a block, and rows that a block counts, as in the kernels.
+# Threads of a block, as in the kernels; rows that one counts, at most, and the shared memory that a
+# kernel gets unasked.
 _THREADS, _ROWS, _ROW_THREADS = 64, 128, 256
+_SHARED = 48 * 1024
 
 
 class CardFlips:
@@ -57,14 +59,18 @@ class CardFlips:
     def count(self) -> Integers:
         """Return how many more rows are wrong once label j has class b, (l, c)."""
         (n_rows, n_labeled), c = self.M.shape, self._scores.shape[1]
-        change = self.card.put(np.zeros((n_labeled, c), dtype=np.int32))
+        change = self.card.xp.zeros((n_labeled, c), dtype=np.int32)
         kept = (self.M, self._scores, self._codes, self._target)
+        rows = _ROWS
+        while rows > 1 and rows * (8 * c + 8) > _SHARED:
+            rows //= 2
         self.card.launch(
             "flip_errors",
-            (-(-n_labeled // _THREADS), -(-n_rows // _ROWS), c - 1),
+            (-(-n_labeled // _THREADS), -(-n_rows // rows), c - 1),
             _THREADS,
             (*kept, *self._sizes(), np.float64(TIE), change),
-            shared=_ROWS * (8 * c + 8),
+            shared=rows * (8 * c + 8),
+            ROWS=str(rows),
         )
         return self.card.get(change).astype(np.int64)
 

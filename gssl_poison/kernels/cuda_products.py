@@ -31,6 +31,9 @@ Integers = npt.NDArray[np.int64]
 _THREADS = 128
 # Products of 8-bit numbers come in tiles of this.
 _TILE = 16
+# On a GPU float32 values below 2**-126 are 0. Where points are scaled up by more than this, that
+# may be more than their products' bounds allow for.
+_LARGEST_SCALE = 2.0**60
 # Three sums of so many products of two signed bytes stay below 2**31.
 _MOST_SLICED = 2**15
 
@@ -78,7 +81,7 @@ class FloatProducts:
         norm = norm_above(squares, columns.n_features)
         columns.refuse_too_far(norm, rows)
         bound = columns.row_bound(norm, columns.n_features, "float32")
-        bound = np.where(norm <= LARGEST_FLOAT32_NORM, bound, np.inf)
+        bound = np.where(_is_within(columns, norm), bound, np.inf)
         one = np.float32(1.0)
         return Scores("float32", "float", self.dots, self.slope, self.bias, one, bound)
 
@@ -141,14 +144,14 @@ class SliceProducts:
             * columns.scaled_gamma
             * slice_bound(columns.n_features, norm, scale, columns.largest_norm, self.largest_scale)
         )
-        bound = np.where(norm <= LARGEST_FLOAT32_NORM, bound, np.inf)
+        bound = np.where(_is_within(columns, norm), bound, np.inf)
         one = np.float32(1.0)
         return Scores("slices", "float", self.dots, self.slope, self.bias, one, bound)
 
     def _buffers(self, n_rows: int) -> tuple[Any, Any, Any]:
         """Return room for the slices, scales and squared norms of some rows, in whole tiles."""
         n_tiles = -(-n_rows // _TILE) * _TILE
-        slices = self.card.put(np.zeros((n_tiles, 3 * self.width), dtype=np.int8))
+        slices = self.card.xp.zeros((n_tiles, 3 * self.width), dtype=np.int8)
         return slices, self.card.empty((n_rows,), "float64"), self.card.empty((n_rows,), "float64")
 
     def _slice(
@@ -184,7 +187,7 @@ class CodeProducts:
         self.labeled = self._buffers(columns.n_labeled)
         shape = (self.rows[0].shape[0], self.labeled[0].shape[0])
         self.dots = card.empty(shape, "int32")
-        self.bias = card.put(np.zeros(shape[1], dtype=np.int32))
+        self.bias = card.xp.zeros(shape[1], dtype=np.int32)
         self.step = self.off = self.largest_norm = 0.0
 
     @classmethod
@@ -227,7 +230,7 @@ class CodeProducts:
     def _buffers(self, n_rows: int) -> tuple[Any, Any, Any]:
         """Return room for the codes, squared norms and sums of some rows, in whole tiles."""
         n_tiles = -(-n_rows // _TILE) * _TILE
-        codes = self.card.put(np.zeros((n_tiles, self.width), dtype=np.int8))
+        codes = self.card.xp.zeros((n_tiles, self.width), dtype=np.int8)
         return codes, self.card.empty((n_rows,), "int32"), self.card.empty((n_rows,), "int32")
 
     def _encode(self, source: Any, into: tuple[Any, Any, Any], b: int) -> tuple[Integers, Integers]:
@@ -248,3 +251,10 @@ class CodeProducts:
         )
         squares, sums = (self.card.get(array[:b]).astype(np.int64) for array in into[1:])
         return squares, sums
+
+
+def _is_within(columns: Columns, norm: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which rows neither overflow float32 nor vanish in it, (b,)."""
+    small = columns.centered.scale <= _LARGEST_SCALE
+    within: npt.NDArray[np.bool_] = (norm <= LARGEST_FLOAT32_NORM) & small
+    return within

@@ -8,10 +8,13 @@ so that counts are those of the CPU.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gssl_poison._arrays import n_threads
 from gssl_poison.kernels.bounds import LOOSEST, direct_error
 from gssl_poison.kernels.columns import Columns
 from gssl_poison.kernels.cuda import Card
@@ -21,6 +24,7 @@ from gssl_poison.kernels.cuda_products import (
     Scores,
     SliceProducts,
 )
+from gssl_poison.kernels.parallel import in_order
 from gssl_poison.kernels.results import BlockResult, judge, result_of
 
 Floats = npt.NDArray[np.float64]
@@ -34,13 +38,23 @@ _PART = 64
 # but what a block costs whatever its size, about 0.2 ms of launches and waits, is then as much as
 # its product. To be measured on a card.
 SCORES = 2**26
+# Rows of a block: more are not in the second dimension of a launch.
+_MOST_ROWS = 2**15
+# Rows that a thread rechecks at a time, at least.
+_RECHECKED = 32
+# Scores of a block of the host, as in `influence`.
+_HOST_SCORES = 2**21
+
+
+def rows_of_block(columns: Columns) -> int:
+    """Return how many rows make a block of which neither scores nor features are too many."""
+    return max(1, min(SCORES // max(columns.n_labeled, columns.n_features), _MOST_ROWS))
 
 
 def reduce_on_card(
     card: Card,
     columns: Columns,
     blocks: Iterable[Integers],
-    most_rows: int,
     product: str = "float32",
 ) -> Iterator[BlockResult]:
     """Reduce blocks of rows to what they add to every column, as `reduce_block` does.
@@ -51,8 +65,7 @@ def reduce_on_card(
     columns : Columns
         The labelled side, dense.
     blocks : iterable of (b,) int64
-        Row numbers, at most ``most_rows`` at a time.
-    most_rows : int
+        Row numbers; `rows_of_block` says how many at a time.
     product : {"float32", "slices"}, default "float32"
         How features that are no 8-bit numbers are multiplied; see `measure_influence`.
 
@@ -74,20 +87,23 @@ def reduce_on_card(
     """
     # Cut before the first is used: a generator would be read from two places.
     parts = list(blocks)
+    most_rows = max((part.size for part in parts), default=0)
     codes = CodeProducts.find(card, columns, most_rows)
     others: FloatProducts | SliceProducts | None = None
     reduction = _Reduction(card, columns, most_rows)
-    for rows, source in zip(parts, card.stream(columns.X, parts), strict=True):
-        scores = None if codes is None else codes.multiply(source, rows)
-        if scores is None:
-            if others is None:
-                kind = SliceProducts if product == "slices" else FloatProducts
-                others = kind(card, columns, most_rows)
-            scores = others.multiply(source, rows)
-        if np.median(scores.bound) <= LOOSEST:
-            yield reduction.reduce(scores, rows)
-        else:
-            yield _on_host(columns, rows)
+    # Closed whatever happens: an error that is kept would keep the stream's memory.
+    with closing(card.stream(columns.X, parts)) as sources:
+        for rows, source in zip(parts, sources, strict=True):
+            scores = None if codes is None else codes.multiply(source, rows)
+            if scores is None:
+                if others is None:
+                    kind = SliceProducts if product == "slices" else FloatProducts
+                    others = kind(card, columns, most_rows)
+                scores = others.multiply(source, rows)
+            if np.median(scores.bound) <= LOOSEST:
+                yield reduction.reduce(scores, rows)
+            else:
+                yield from _on_host(columns, rows)
 
 
 class _Reduction:
@@ -157,32 +173,54 @@ class _Reduction:
         columns, card = self.columns, self.card
         l = columns.n_labeled  # noqa: E741
         dots = card.get(scores.dots[card.put(doubtful)])[:, :l]
-        known = scores.slope * dots + card.get(scores.bias)[:l]
+        known = np.ascontiguousarray(scores.slope * dots + card.get(scores.bias)[:l])
+        X = np.ascontiguousarray(columns.X[rows[doubtful]])
         first = np.empty(doubtful.size, dtype=np.int64)
         verdict = np.empty(doubtful.size, dtype=np.int64)
-        recheck_dense(
-            np.ascontiguousarray(known),
-            float(scores.unit),
-            scores.bound[doubtful],
-            np.arange(doubtful.size),
-            np.ascontiguousarray(columns.X[rows[doubtful]]),
-            np.arange(doubtful.size),
-            columns.raw,
-            columns.raw_rows,
-            columns.gamma,
-            columns.offset,
-            columns.offset_error,
-            direct_error(columns.n_features),
-            total,
-            unresolved,
-            first,
-            verdict,
-        )
+
+        def judge_some(part: Integers, _: object) -> tuple[Floats, Integers]:
+            """Judge some of them, and return what they add to the totals."""
+            added, lost = np.zeros(l), np.zeros(1, dtype=np.int64)
+            found, said = np.empty_like(first), np.empty_like(verdict)
+            recheck_dense(
+                known,
+                float(scores.unit),
+                scores.bound[doubtful],
+                part,
+                X,
+                np.arange(doubtful.size),
+                columns.raw,
+                columns.raw_rows,
+                columns.gamma,
+                columns.offset,
+                columns.offset_error,
+                direct_error(columns.n_features),
+                added,
+                lost,
+                found,
+                said,
+            )
+            first[part], verdict[part] = found[part], said[part]
+            return added, lost
+
+        size = max(_RECHECKED, -(-doubtful.size // (4 * n_threads())))
+        for added, lost in in_order(judge_some, _cut(np.arange(doubtful.size), size), n_threads()):
+            total += added
+            unresolved += lost
         return first, verdict
 
 
-def _on_host(columns: Columns, rows: Integers) -> BlockResult:
-    """Reduce a block on the CPU, in float64."""
-    from gssl_poison.kernels.block import Workspace, reduce_block
+def _on_host(columns: Columns, rows: Integers) -> Iterator[BlockResult]:
+    """Reduce a block on the CPU, in float64 and in threads."""
+    from gssl_poison.kernels.block import reduce_block
 
-    return reduce_block(columns, rows, Workspace())
+    def reduce(part: Integers, workspace: Any) -> BlockResult:
+        return reduce_block(columns, part, workspace)
+
+    size = max(1, _HOST_SCORES // columns.n_labeled)
+    return in_order(reduce, _cut(rows, size), n_threads())
+
+
+def _cut(rows: Integers, size: int) -> Iterator[Integers]:
+    """Cut rows into stretches."""
+    return (rows[start : start + size] for start in range(0, rows.size, size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +19,7 @@ _GATHERERS = 4
 
 def stream(
     cupy: Any, pinned: Pinned, X: npt.NDArray[Any], parts: Sequence[Integers], most: int
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """Yield ``X[part]`` of every part on the device.
 
     Parameters
@@ -51,14 +51,21 @@ def stream(
     here = [pinned(shape, X.dtype) for _ in range(_SLOTS)]
     there = [cupy.empty(shape, dtype=X.dtype) for _ in range(_SLOTS)]
     copied, spent = ([cupy.cuda.Event() for _ in range(_SLOTS)] for _ in range(2))
-    device = cupy.cuda.Device()
+    device, ordered = cupy.cuda.Device(), X.flags.c_contiguous
+    # The buffers may be memory that work under way on the caller's stream still uses.
+    begun = cupy.cuda.Event()
+    begun.record(main)
+    copies.wait_event(begun)
 
     def gather(rows: Integers, into: npt.NDArray[Any]) -> None:
         """Copy rows in threads, each a stretch of them; numpy lets go of the interpreter."""
         cuts = [rows.size * i // _GATHERERS for i in range(_GATHERERS + 1)]
 
         def copy(start: int, stop: int) -> None:
-            np.take(X, rows[start:stop], axis=0, out=into[start:stop], mode="clip")
+            if ordered:
+                np.take(X, rows[start:stop], axis=0, out=into[start:stop], mode="clip")
+            else:  # take would copy all of X
+                into[start:stop] = X[rows[start:stop]]
 
         list(gatherers.map(copy, cuts[:-1], cuts[1:]))
 

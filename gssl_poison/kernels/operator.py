@@ -13,11 +13,11 @@ import numpy.typing as npt
 from gssl_poison._arrays import one_blas_thread
 from gssl_poison.exceptions import InputError
 from gssl_poison.kernels import int8, sweeps, tile_products
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.pairs import Pairs, Panel, Span, panels
 from gssl_poison.kernels.parallel import in_order
 from gssl_poison.kernels.routes import choose_pairs
 from gssl_poison.kernels.sweeps import Scaling, Store
+from gssl_poison.kernels.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 

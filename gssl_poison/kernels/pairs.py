@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.kernels import cpu, triangle
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.codes import CodePairs, Rest, no_rest
 from gssl_poison.kernels.columns import Columns
+from gssl_poison.kernels.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 Span: TypeAlias = tuple[int, int]

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from gssl_poison.kernels.block import Workspace
+from gssl_poison.kernels.workspace import Workspace
 
 P = TypeVar("P")
 T = TypeVar("T")

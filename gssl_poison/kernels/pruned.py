@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.bounds import NEGLIGIBLE, RUNNING_SUMS
 from gssl_poison.kernels.cpu import _REORDER
 from gssl_poison.kernels.pairs import Pairs, Panel, panels
 from gssl_poison.kernels.parallel import in_order
 from gssl_poison.kernels.recheck import sparse_squared_distance, squared_distance
 from gssl_poison.kernels.sweeps import Report, measure_panel
+from gssl_poison.kernels.workspace import Workspace
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

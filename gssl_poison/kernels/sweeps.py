@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gssl_poison.kernels import int8, triangle
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.pairs import Pairs, Panel, Span, panels
 from gssl_poison.kernels.parallel import in_order
+from gssl_poison.kernels.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 # The stored tiles of every panel, by the panel's first row.

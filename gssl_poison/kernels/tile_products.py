@@ -9,8 +9,8 @@ import numpy.typing as npt
 from numba import njit
 
 from gssl_poison.kernels.blas import add_product
-from gssl_poison.kernels.block import Workspace
 from gssl_poison.kernels.cpu import _REORDER
+from gssl_poison.kernels.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 

@@ -76,9 +76,14 @@ class CardDirect:
 
     def told_by_others(self) -> Floats:
         """Return the labelled rows, themselves left out."""
-        block = self._log_rows(self.labeled)
-        self.card.xp.fill_diagonal(block, -np.inf)
-        return self.card.get(_shares(self.card.xp, block))
+        xp, told, start = self.card.xp, np.empty((self.labeled.size,) * 2), 0
+        for part in self._parts(self.labeled):
+            block = self._log_rows(part)
+            own = xp.arange(part.size)
+            block[own, own + start] = -np.inf
+            told[start : start + part.size] = self.card.get(_shares(xp, block))
+            start += part.size
+        return told
 
     def spread(self, Y: Any) -> Any:
         """Return ``M Y`` of an array on the card."""
@@ -275,7 +280,7 @@ def _step(
 def _log_weights(card: Card, graph: RBFGraph) -> Any:
     """Return all log-weights, (n, n) on the card, if they fit."""
     n = graph.n_points
-    needed, free = 8 * (n**2 + 2 * _BLOCK), card.free_memory()
+    needed, free = 8 * (n**2 + 2 * _BLOCK + 2 * n * graph.n_features), card.free_memory()
     if needed > free:
         raise InputError(
             f"the weights of {n:,} points take {needed / 2**30:.1f} GiB on the GPU, and "

@@ -36,7 +36,6 @@ struct Fibre {
     ucontext_t context;  // where it starts
     jmp_buf place;       // where it waits: a jump asks the system for nothing, swapcontext does
     bool started = false;
-    std::unique_ptr<char[]> stack;
     dim3 thread;
     int number = 0;
     bool done = false;
@@ -74,6 +73,12 @@ struct Block {
 inline Block*& current() {
     static Block* block = nullptr;
     return block;
+}
+// Stacks are kept from block to block: the system takes and gives such memory slowly.
+inline char* stack_of(size_t fibre) {
+    static std::vector<std::unique_ptr<char[]>> stacks;
+    while (stacks.size() <= fibre) stacks.emplace_back(new char[STACK]);
+    return stacks[fibre].get();
 }
 inline std::vector<unsigned char>& dynamic() {
     static std::vector<unsigned char> memory;
@@ -160,10 +165,9 @@ bool run(dim3 grid, dim3 size, int order, size_t shared, Body body) {
                     f.thread.x = k % size.x;
                     f.thread.y = k / size.x % size.y;
                     f.thread.z = k / size.x / size.y;
-                    f.stack.reset(new char[STACK]);
                     turn[k] = static_cast<int>(k);
                     f.context = here;
-                    f.context.uc_stack.ss_sp = f.stack.get();
+                    f.context.uc_stack.ss_sp = stack_of(k);
                     f.context.uc_stack.ss_size = STACK;
                     f.context.uc_link = nullptr;
                     makecontext(
