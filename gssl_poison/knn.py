@@ -25,6 +25,7 @@ from gssl_poison.neighbours import (
     check_jobs,
     choose_method,
     search,
+    search_again,
     search_other,
 )
 from gssl_poison.sparse_graph import SparseGraph
@@ -70,9 +71,9 @@ def knn_graph(
     symmetrize : bool, default True
         Whether two points are joined both ways where either is a neighbour of the other. If not,
         a point listens to its own neighbours only.
-    method : {"auto", "exact", "pynndescent", "faiss"}, default "auto"
-        What searches. "auto" is "exact" unless that would take minutes, see Notes. The graph's
-        ``source`` says what was used.
+    method : {"auto", "exact", "pynndescent", "faiss", "cuda", "cuvs"}, default "auto"
+        What searches. "auto" is "exact" unless that would take minutes, and never one of the last
+        two, which need a GPU; see Notes. The graph's ``source`` says what was used.
     n_jobs : int, optional
         Threads; by default as many as this process may use.
 
@@ -86,6 +87,8 @@ def knn_graph(
     InputError
         n_neighbors is not in 1..n-1, a feature is not finite, gamma, metric or method is not
         usable, or the library asked for is not installed.
+    DeviceError
+        A GPU is asked for, and there is none or no cupy.
 
     Notes
     -----
@@ -96,6 +99,17 @@ def knn_graph(
     - The approximate methods find most neighbours, not all. They are seeded: the same X gives the
       same graph on the same number of threads. pynndescent compiles for half a minute once a
       process.
+    - "cuda" compares every point with every other on a GPU, in float32, for dense X and the
+      Euclidean or cosine metric. No number of spare candidates makes that exact. Instead, each row
+      has a proven bound: whatever is no candidate of it is at least so far away. Where its last
+      neighbour is nearer, the row is right: its neighbours are the nearest of all by (distance,
+      index). The others are searched for again as "exact" does, and ``source`` says how many they
+      are: rows with 8 further points or more as far as the last neighbour, or further by less
+      than about ``d 2^-22`` of the row's squared distance from the middle of X. So the graph is
+      that of "exact" up to the choice among equally far points.
+    - "cuvs" asks the brute force of NVIDIA's cuVS. It computes in float32 too, without a bound, and
+      may miss neighbours of points that are very near to one another, as approximate methods do. X
+      has to fit on the GPU.
     - The search runs on centred and scaled X in its own type. A few candidates more than needed
       are then measured again in float64, by direct differences for the Euclidean, Manhattan and
       cosine metrics, and the nearest kept, the lower index first where two are equally far: so
@@ -128,8 +142,7 @@ def knn_graph(
         source = "exact"
     else:
         points = _directions(features) if name == "cosine" else features
-        candidates, source = search(points, k, name, chosen, workers)
-        near, squares = _nearest(points, candidates, k, name, workers)
+        near, squares, source = _searched(points, k, name, chosen, workers)
     if not isinstance(gamma, Bandwidth):
         gamma = _typical_gamma(squares[:, -1])
     return _weighted(near, squares, gamma, symmetrize, source)
@@ -196,21 +209,38 @@ def _directions(X: Features) -> Features:
     return units
 
 
+def _searched(
+    points: Features, k: int, name: str, method: str, workers: int
+) -> tuple[Integers, Floats, str]:
+    """Search for the k nearest and measure them: (n, k) indices, d^2, and what found them."""
+    found, everybody = search(points, k, name, method, workers), np.arange(points.shape[0])
+    near, squares = _nearest(points, everybody, found.candidates, k, name, workers=workers)
+    source = found.source
+    if found.beyond is not None:
+        beyond = found.beyond if name == "euclidean" else _of_unit_lengths(found.beyond)
+        doubtful = np.flatnonzero(~(squares[:, -1] < beyond))
+        if doubtful.size:
+            again = search_again(points, doubtful, k, "euclidean", workers)
+            settled = _nearest(points, doubtful, again.candidates, k, name, workers=workers)
+            near[doubtful], squares[doubtful] = settled
+            source += f", {doubtful.size:,} rows in doubt by {again.source}"
+    return near, squares, source
+
+
 def _nearest(
-    points: Features, candidates: Integers, k: int, name: str, workers: int
+    points: Features, rows: Integers, candidates: Integers, k: int, name: str, *, workers: int
 ) -> tuple[Integers, Floats]:
-    """Measure the candidates in float64 and keep the k nearest, (n, k) indices and d^2."""
-    n, m = candidates.shape
-    width = points.nnz // n + 1 if is_sparse(points) else points.shape[1]
+    """Measure candidates of some rows in float64 and keep the k nearest: (r, k) indices, d^2."""
+    m = candidates.shape[1]
+    width = points.nnz // points.shape[0] + 1 if is_sparse(points) else points.shape[1]
     step = max(1, _VALUES // (m * width))
 
     def part(start: int) -> tuple[Integers, Floats]:
-        rows = np.arange(start, min(start + step, n))
-        block = candidates[rows]
-        return _keep(rows, block, _squares(points, rows, np.maximum(block, 0), name), k)
+        some, block = rows[start : start + step], candidates[start : start + step]
+        return _keep(some, block, _squares(points, some, np.maximum(block, 0), name), k)
 
     with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(part, range(0, n, step)))
+        parts = list(pool.map(part, range(0, rows.size, step)))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
@@ -239,8 +269,13 @@ def _squares(points: Features, rows: Integers, columns: Integers, name: str) -> 
         else:
             sums = np.einsum("ijk,ijk->ij", differences, differences)
     if name == "cosine":
-        sums /= 2.0  # |u - v|^2 = 2 (1 - cos) for rows of length 1
+        return _of_unit_lengths(sums)
     return sums if name == "euclidean" else np.square(sums)
+
+
+def _of_unit_lengths(squares: Floats) -> Floats:
+    """Return the squared cosine distance of unit vectors: ``|u - v|^2 = 2 (1 - cos)``."""
+    return np.square(squares / 2.0)
 
 
 def _typical_gamma(last: Floats) -> Bandwidth:

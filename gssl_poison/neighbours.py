@@ -6,6 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ import numpy.typing as npt
 
 from gssl_poison._arrays import Features, is_sparse, n_threads
 from gssl_poison.exceptions import InputError
+from gssl_poison.kernels import cuda
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Metric = str | Callable[[Any, Any], float]
 
-METHODS = ("auto", "exact", "pynndescent", "faiss")
+METHODS = ("auto", "exact", "pynndescent", "faiss", "cuda", "cuvs")
 
 # Metrics whose distances are measured here, by the name that the search knows them under.
 MEASURED = {
@@ -43,17 +45,29 @@ _REFUSED = {
 _TREE_FEATURES = 8
 # Comparing everybody costs n^2 of max(features, 32) steps: about a minute on two processors.
 _EXACT_STEPS = 1e12
-# Found beyond what is asked for: libraries rank in rounded arithmetic, or guess.
-_SPARE_EXACT, _SPARE_APPROXIMATE = 3, 20
+# Found beyond what is asked for: libraries rank in rounded arithmetic, or guess. The card's search
+# is proven row by row: as many more as it has, so many equally far points need no other search.
+_SPARE_EXACT, _SPARE_CUDA, _SPARE_APPROXIMATE = 3, 8, 20
+# Rows that cuVS is asked about at a time.
+_CUVS_ROWS = 2**16
+_INSTALL = {
+    "pynndescent": "`pip install pynndescent`",
+    "faiss": "`pip install faiss-cpu`",
+    "cuvs": "`pip install cuvs-cu13` (or cuvs-cu12, by the driver)",
+}
 # Values of a block that is centred at a time: 2**19 float64 are 4 MiB.
 _VALUES = 2**19
 
 
 class Found(NamedTuple):
-    """Candidates of every point, (n, m), -1 where there is none, and what found them."""
+    """Candidates of every point, (n, m), -1 where there is none, and what found them.
+
+    No other point is nearer than ``beyond``, (n,) squared Euclidean, where that is known.
+    """
 
     candidates: Integers
     source: str
+    beyond: Floats | None = None
 
 
 def choose_method(method: str, metric: Metric, X: Features) -> str:
@@ -62,20 +76,19 @@ def choose_method(method: str, metric: Metric, X: Features) -> str:
         raise InputError(f"method={method!r} is not known; use one of {', '.join(METHODS)}.")
     _check_metric(metric, X)
     name = MEASURED.get(metric) if isinstance(metric, str) else None
-    able = {
-        "pynndescent": name is not None,
-        "faiss": name in ("euclidean", "cosine") and not is_sparse(X),
-    }
-    if method in able:
-        if not able[method]:
+    by_vectors = name in ("euclidean", "cosine") and not is_sparse(X)
+    able = {"pynndescent": name is not None, "faiss": by_vectors}
+    on_card = {"cuda": by_vectors, "cuvs": by_vectors}  # no choice of "auto"
+    if method in able | on_card:
+        if not (able | on_card)[method]:
             given = "sparse X" if is_sparse(X) and name in ("euclidean", "cosine") else metric
             raise InputError(f"method={method!r} does not search with {given}; use method='exact'.")
-        if find_spec(method) is None:
-            package = "faiss-cpu" if method == "faiss" else method
+        if method in _INSTALL and find_spec(method) is None:
             raise InputError(
-                f"method={method!r} is not installed; `pip install {package}` or use "
-                "method='exact'."
+                f"method={method!r} is not installed; {_INSTALL[method]} or use method='exact'."
             )
+        if method in on_card:
+            cuda.card()  # or it says what is missing
         return method
     n = X.shape[0]
     width = X.nnz / n if is_sparse(X) else X.shape[1]
@@ -120,15 +133,17 @@ def check_jobs(n_jobs: object) -> int:
 def search(points: Features, k: int, name: str, method: str, workers: int) -> Found:
     """Find candidates for the neighbours of every point, a few more than k and the point itself."""
     n = points.shape[0]
-    spare = _SPARE_EXACT if method == "exact" else _SPARE_APPROXIMATE
-    wanted = min(n, k + 1 + spare)
     metric = "manhattan" if name == "manhattan" else "euclidean"
-    scaled = _centred(points)
     if method == "exact":
-        tree = "kd_tree" if _has_tree(points) else "brute"
-        return Found(_exact(scaled, scaled, wanted, metric, workers), f"exact {tree}")
+        return search_again(points, np.arange(n), k, metric, workers)
+    if method == "cuda":
+        return _by_products(points, k)
+    wanted = min(n, k + 1 + _SPARE_APPROXIMATE)
+    scaled = _centred(points)
     if method == "faiss":
         candidates = _by_faiss(scaled, wanted, workers)
+    elif method == "cuvs":
+        candidates = _by_cuvs(scaled, wanted)
     else:
         candidates = _by_pynndescent(scaled, wanted, metric, workers)
     # An approximate search may come back with too few.
@@ -137,6 +152,15 @@ def search(points: Features, k: int, name: str, method: str, workers: int) -> Fo
         candidates[short] = _exact(scaled, scaled[short], wanted, metric, workers)
     # faiss comes in packages of several names: the module itself knows its version.
     return Found(candidates, f"{method} {sys.modules[method].__version__}")
+
+
+def search_again(points: Features, rows: Integers, k: int, metric: str, workers: int) -> Found:
+    """Find candidates for the neighbours of some points, comparing these with everybody."""
+    scaled = _centred(points)
+    queries = scaled if rows.size == points.shape[0] else scaled[rows]
+    wanted = min(points.shape[0], k + 1 + _SPARE_EXACT)
+    tree = "kd_tree" if _has_tree(points) else "brute"
+    return Found(_exact(scaled, queries, wanted, metric, workers), f"exact {tree}")
 
 
 def _centred(X: Features) -> Features:
@@ -199,6 +223,43 @@ def _by_faiss(points: npt.NDArray[Any], wanted: int, workers: int) -> Integers:
         index.add(points)
         index.nprobe = min(cells, 64)
         found: Integers = index.search(points, wanted)[1]
+    return found
+
+
+def _by_products(points: npt.NDArray[Any], k: int) -> Found:
+    """Return candidates by the products of all pairs on a card, and how far all others are."""
+    from gssl_poison.kernels.cuda_neighbours import MOST, MOST_FEATURES, nearest_on_card
+
+    most = MOST - 1 - _SPARE_CUDA
+    if k > most:
+        raise InputError(
+            f"n_neighbors={k} is more than method='cuda' keeps, {most}; use method='exact'."
+        )
+    n, d = points.shape
+    if d > MOST_FEATURES:
+        raise InputError(
+            f"X has {d:,} features, and method='cuda' takes {MOST_FEATURES:,} at the most; use "
+            "method='exact'."
+        )
+    found = nearest_on_card(cuda.card(), points, min(n, k + 1 + _SPARE_CUDA))
+    return Found(found.candidates, "cuda brute", found.beyond)
+
+
+def _by_cuvs(points: npt.NDArray[Any], wanted: int) -> Integers:
+    """Return candidates from cuVS's comparison of everybody with everybody, in float32."""
+    brute_force = import_module("cuvs.neighbors.brute_force")
+    card, n = cuda.card(), points.shape[0]
+    there = card.put(points.astype(np.float32, copy=False))
+    # cuVS computes on a stream of its own, and does not wait for ours: what comes back from the
+    # card has come to it.
+    card.get(there[-1:])
+    index = brute_force.build(there, metric="sqeuclidean")
+    found = np.empty((n, wanted), dtype=np.int64)
+    for start in range(0, n, _CUVS_ROWS):
+        rows = slice(start, start + _CUVS_ROWS)
+        _, near = brute_force.search(index, there[rows], wanted)
+        found[rows] = card.get(card.xp.asarray(near))
+    found[(found < 0) | (found >= n)] = -1
     return found
 
 
