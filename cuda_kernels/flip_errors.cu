@@ -40,6 +40,7 @@ extern "C" __global__ void flip_errors(
     const int to = (from + 1 + blockIdx.z) % classes;
     const double* part = M + static_cast<size_t>(start) * labels + j;
     int more = 0;
+#pragma unroll 4
     for (int i = 0; i < here; i++) {
         const double moved = part[static_cast<size_t>(i) * labels];
         const double* row = kept + i * classes;

@@ -8,7 +8,7 @@
 #define SMALLEST 9.332636185032189e-302  // 2**-1000
 #define LARGEST 1.7976931348623157e308
 
-extern "C" __global__ void reduce_corner(
+extern "C" __global__ void __launch_bounds__(THREADS) reduce_corner(
     double* S,        // (size, size) weights among the states; overwritten
     double* leaving,  // (size,) weight of leaving the block; overwritten
     const int size,   // at most THREADS / 2

@@ -17,7 +17,9 @@ SHIM = Path(__file__).parent / "cuda_shim" / "shim.h"
 KERNELS = Path(__file__).parents[1] / "cuda_kernels"
 # First to last, last to first, and one after another by chance.
 ORDERS = (0, 1, 2)
-_SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.DOTALL)
+_SIGNATURE = re.compile(
+    r'extern "C" __global__ void (?:__launch_bounds__\(\w+\) )?(\w+)\(([^)]*)\)', re.DOTALL
+)
 _COMMENT = re.compile(r"//[^\n]*")
 
 

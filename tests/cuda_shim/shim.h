@@ -19,6 +19,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __restrict__
+#define __launch_bounds__(threads)
 #define __shared__ static
 using std::max;
 using std::min;
