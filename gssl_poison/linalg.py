@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from gssl_poison.kernels.cg import Stop
     from gssl_poison.kernels.chain import Chain, Team
+    from gssl_poison.kernels.cuda import Card
+    from gssl_poison.kernels.cuda_cg import CardChain
     from gssl_poison.kernels.refine import Adjoint, Certificate, Forward, Refined
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +38,6 @@ _LARGEST_LU = 10_000
 _LARGEST_UNORDERED = 100_000
 # Columns a batch: six vectors of each are held at once.
 _BATCH = 16
-_BICGSTAB_RELATIVE = 1e-9
 # Logarithms of degrees may span this much: the inner product holds them all, centred.
 _WIDEST_SPAN = 1300.0
 _TINY = 2.0**-1074
@@ -106,10 +107,12 @@ class AbsorbingSystem:
         Row numbers of the states, for error messages.
     threads : int, optional
         By default the processors this process may use; no result depends on it.
+    card : Card, optional
+        Runs the iterations of "cg"; what they prove is computed here.
 
     Attributes
     ----------
-    P, leak, log_degree, method, relative_error, points, threads
+    P, leak, log_degree, method, relative_error, points, threads, card
         As given, with "auto" resolved.
 
     Raises
@@ -160,6 +163,7 @@ class AbsorbingSystem:
     relative_error: float = 0.0
     points: Integers | None = field(default=None, repr=False)
     threads: int | None = None
+    card: Card | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Choose the method."""
@@ -280,15 +284,33 @@ class AbsorbingSystem:
         if self.method == "lu":
             return self._factors.solve(R, trans="T" if adjoint else "N"), 1
         if self.method == "bicgstab":
-            return _bicgstab(chain, R, adjoint, max_iter, team)
+            from gssl_poison.kernels.bicgstab import solve_by_columns
+
+            return solve_by_columns(chain, R, adjoint, max_iter, team)
+        # P.T = D P D^-1, and so A.T y = r is A (y / d) = r / d.
+        scale: Any = weight[:, None] if adjoint else 1.0
+        X, n_iter = self._iterate(R / scale, stop, max_iter, team)
+        return X * scale, n_iter
+
+    def _iterate(self, R: Floats, stop: Stop, max_iter: int, team: Team) -> tuple[Floats, int]:
+        """Run conjugate gradients, here or on the card."""
+        chain, weight, _ = self._prepared
+        if self._on_card is not None:
+            from gssl_poison.kernels.cuda_cg import conjugate_gradients_on_card
+
+            return conjugate_gradients_on_card(self._on_card, R, stop, max_iter)
         from gssl_poison.kernels.cg import conjugate_gradients
 
-        if not adjoint:
-            return conjugate_gradients(chain, weight, R, stop, max_iter, team)
-        # P.T = D P D^-1, and so A.T y = r is A (y / d) = r / d.
-        scale = weight[:, None]
-        X, n_iter = conjugate_gradients(chain, weight, R / scale, stop, max_iter, team)
-        return X * scale, n_iter
+        return conjugate_gradients(chain, weight, R, stop, max_iter, team)
+
+    @cached_property
+    def _on_card(self) -> CardChain | None:
+        """The chain on the card, if there is one."""
+        if self.card is None:
+            return None
+        from gssl_poison.kernels.cuda_cg import CardChain
+
+        return CardChain.of(self.card, self._prepared.chain, self._prepared.weight)
 
     def _proven(self) -> Certificate:
         """Return the certificate, or say why there is none."""
@@ -359,30 +381,8 @@ class AbsorbingSystem:
             ) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the factors behind, which cannot be pickled."""
-        return {name: value for name, value in self.__dict__.items() if name != "_factors"}
-
-
-def _bicgstab(
-    chain: Chain, R: Floats, adjoint: bool, max_iter: int, team: Team
-) -> tuple[Floats, int]:
-    """Solve column by column, by stabilised bi-conjugate gradients."""
-    from scipy.sparse.linalg import LinearOperator, bicgstab
-
-    def product(x: Floats) -> Floats:
-        column = np.ascontiguousarray(x.reshape(-1, 1))
-        found = chain.multiply_transposed(column) if adjoint else chain.multiply(column, team)
-        return found[:, 0]
-
-    A = LinearOperator((chain.n_states,) * 2, matvec=product, dtype=np.float64)
-    X, steps = np.zeros_like(R), np.zeros(R.shape[1], dtype=np.int64)
-    for c in range(R.shape[1]):
-
-        def count(_: Floats, c: int = c) -> None:
-            steps[c] += 1
-
-        X[:, c], _ = bicgstab(A, R[:, c], rtol=_BICGSTAB_RELATIVE, maxiter=max_iter, callback=count)
-    return X, int(steps.max(initial=0))
+        """Leave behind the factors and what is on the card, which cannot be pickled."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_factors", "_on_card")}
 
 
 def _refuse_loose(found: Refined, tol: float, first: int) -> None:

@@ -20,7 +20,7 @@ from gssl_poison.influence import (
     check_block_size,
     measure_influence,
 )
-from gssl_poison.kernels.cuda import NO_KERNEL, resolve_device
+from gssl_poison.kernels.cuda import resolve_device
 from gssl_poison.labels import Labels, split_labels
 from gssl_poison.propagation import Direct, Propagator, parse_propagator
 from gssl_poison.sparse_graph import Graph
@@ -194,9 +194,12 @@ def build_graph(
     device: str = "cpu",
 ) -> Graph:
     """Return the graph that a name stands for, with its gamma, or the one that was given."""
-    if device == "cuda" and graph != "rbf" and getattr(graph, "device", "cpu") != "cuda":
-        raise DeviceError(NO_KERNEL)
     if not isinstance(graph, str):
+        if device == "cuda" and getattr(graph, "device", "cpu") != "cuda":
+            raise DeviceError(
+                "device='cuda' was asked for, and the graph that was given is computed on the CPU; "
+                "give RBFGraph(X, gamma, device='cuda'), or a sparse graph's .on('cuda')."
+            )
         if graph.n_points != features.shape[0]:
             raise InputError(
                 f"graph has {graph.n_points:,} points and X has {features.shape[0]:,} rows; they "
@@ -218,13 +221,13 @@ def build_graph(
 
     if kind == "knn" and gamma == "auto":
         # The edges have a scale of their own, which the distance to labels says nothing about.
-        return knn_graph(features, neighbours)
+        return knn_graph(features, neighbours).on(device)
     with one_blas_thread():
         bandwidth = choose_gamma(
             features, gamma, labeled=labels.labeled, unlabeled=labels.unlabeled, codes=labels.codes
         )
     if kind == "knn":
-        return knn_graph(features, neighbours, gamma=bandwidth)
+        return knn_graph(features, neighbours, gamma=bandwidth).on(device)
     return RBFGraph(features, bandwidth, device=device)
 
 

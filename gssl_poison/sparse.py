@@ -269,6 +269,15 @@ def pyg_to_coo(data: Any) -> coo_array:
     return coo_array((_pyg_weights(data, source.size), (target, source)), shape=(n, n))
 
 
+def edges_to_pyg(edges: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], n: int) -> Any:
+    """Return a `torch_geometric.data.Data` of edges (2, nnz), rows [source, target]."""
+    import torch
+    from torch_geometric.data import Data
+
+    index, weight = torch.from_numpy(edges), torch.from_numpy(weights)
+    return Data(edge_index=index, edge_weight=weight, num_nodes=n)
+
+
 def _pyg_weights(data: Any, n_edges: int) -> npt.NDArray[Any]:
     """Return the weight of every edge of a PyG graph."""
     name = next((a for a in ("edge_weight", "edge_attr") if getattr(data, a, None) is not None), "")
@@ -295,3 +304,39 @@ def _values(A: Any) -> Any:
 def _named(A: object) -> str:
     """Name the type of an object as the caller would write it."""
     return f"{type(A).__module__}.{type(A).__qualname__}".removeprefix("builtins.")
+
+
+def hops_from(
+    starts: npt.NDArray[np.int64], indptr: npt.NDArray[Any], indices: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """Return the edges from the nearest start to every point, (n,) int64; -1 where there is none.
+
+    Row i of the CSR names the points that an edge leads to from i. Breadth first, by scipy.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    root = indptr.size - 1
+    # The walk starts at one point more, whose row names the starts.
+    indptr = np.concatenate((indptr, [indptr[-1] + starts.size]))
+    indices = np.concatenate((indices, starts))
+    edges = csr_array((np.ones(indices.size), indices, indptr), shape=(root + 1, root + 1))
+    order, parent = breadth_first_order(edges, root)
+    ancestor = np.full(root + 1, root)
+    ancestor[order[1:]] = parent[order[1:]]
+    depth = np.ones(root + 1, dtype=np.int64)
+    depth[root] = 0
+    while (ancestor != root).any():
+        depth += depth[ancestor]
+        ancestor = ancestor[ancestor]
+    hops = np.full(root, -1, dtype=np.int64)
+    hops[order[1:]] = depth[order[1:]] - 1
+    return hops
+
+
+def check_square(shape: tuple[int, ...], name: str) -> None:
+    """Refuse a graph that is not square or has no points."""
+    if shape[0] != shape[1] or shape[0] < 1:
+        raise InputError(
+            f"{name} has shape {shape}; pass a square matrix (n, n) with one row per point."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +13,16 @@ import numpy.typing as npt
 from gssl_poison.bandwidth import Bandwidth
 from gssl_poison.exceptions import InputError, NumericalError
 from gssl_poison.graph import DenseGraph, RBFGraph, check_rows
-from gssl_poison.sparse import as_csr, check_csr, index_type, pyg_to_coo, sort_edges
+from gssl_poison.kernels.cuda import resolve_device
+from gssl_poison.sparse import (
+    as_csr,
+    check_csr,
+    check_square,
+    hops_from,
+    index_type,
+    pyg_to_coo,
+    sort_edges,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -45,6 +55,8 @@ class SparseGraph:
         Where the edges come from: "given", or what `gssl_poison.knn_graph` searched with.
     bandwidth : Bandwidth or None
         The kernel coefficient behind the weights, where there is one.
+    device : {"cpu", "cuda"}
+        Where `Harmonic` is solved; see `on`.
 
     Raises
     ------
@@ -73,10 +85,11 @@ class SparseGraph:
     log_data: Floats = field(repr=False)
     source: str
     bandwidth: Bandwidth | None
+    device: str = field(repr=False)
 
     def __init__(self, W: Any) -> None:
         csr = as_csr(W)
-        _check_square(csr.shape, "W")
+        check_square(csr.shape, "W")
         if csr.nnz and not (csr.data.min() >= 0.0 and csr.data.max() < np.inf):
             position = int(np.flatnonzero(~((csr.data >= 0.0) & (csr.data < np.inf)))[0])
             i = int(np.searchsorted(csr.indptr, position, side="right")) - 1
@@ -109,6 +122,7 @@ class SparseGraph:
             "log_data": log_data,
             "source": source,
             "bandwidth": bandwidth,
+            "device": "cpu",
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -155,7 +169,7 @@ class SparseGraph:
         (array([[0., 1.],
            [1., 0.]]), array([-2000., -2000.]))
         """
-        _check_square((n, n), "the graph")
+        check_square((n, n), "the graph")
         rows, columns, logs = np.asarray(indptr), np.asarray(indices), np.asarray(log_data)
         check_csr(rows, columns, logs, n)
         logs = logs.astype(np.float64, copy=False)
@@ -172,6 +186,27 @@ class SparseGraph:
             source,
             bandwidth,
         )
+        return graph
+
+    def on(self, device: str) -> SparseGraph:
+        """Return the same graph, computed on another device.
+
+        Parameters
+        ----------
+        device : {"cpu", "auto", "cuda"}
+            "cuda" runs the iterations of `Harmonic` on a GPU, for a symmetric graph, and needs
+            cupy; what proves the answer is computed on the CPU. Nothing else has kernels.
+            `DeviceError` where there is no GPU.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_array
+        >>> SparseGraph(csr_array([[0.0, 1.0], [1.0, 0.0]])).on("auto").device
+        'cpu'
+        """
+        used, _ = resolve_device(device)
+        graph = copy(self)
+        object.__setattr__(graph, "device", used)
         return graph
 
     @classmethod
@@ -220,15 +255,8 @@ class SparseGraph:
         NumericalError
             A weight is too large for float64.
         """
-        import torch
-        from torch_geometric.data import Data
-
-        edges = np.stack((self.indices.astype(np.int64), self._edge_rows().astype(np.int64)))
-        return Data(
-            edge_index=torch.from_numpy(edges),
-            edge_weight=torch.from_numpy(self._exp_data()),
-            num_nodes=self.n_points,
-        )
+        edges = np.stack((self.indices, self._edge_rows()))
+        return edges_to_pyg(edges.astype(np.int64), self._exp_data(), self.n_points)
 
     @property
     def n_edges(self) -> int:
@@ -360,40 +388,12 @@ class SparseGraph:
         One breadth-first search of scipy from a point that leads to all labelled ones, then depths
         from its tree by doubling: O(nnz + n log(longest path)), for chains of points too.
         """
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import breadth_first_order
-
         starts = check_rows(labeled, self.n_points, "labeled")
-        root = self.n_points
         indptr, indices, _ = (
             (self.indptr, self.indices, None) if self.symmetric else self._transposed
         )
-        # The walk starts at one point more, whose row names the labelled ones.
-        indptr = np.concatenate((indptr, [indptr[-1] + starts.size]))
-        indices = np.concatenate((indices, starts))
-        reversed_edges = csr_array(
-            (np.ones(indices.size), indices, indptr), shape=(root + 1, root + 1)
-        )
-        order, parent = breadth_first_order(reversed_edges, root)
-        ancestor = np.full(root + 1, root)
-        ancestor[order[1:]] = parent[order[1:]]
-        depth = np.ones(root + 1, dtype=np.int64)
-        depth[root] = 0
-        while (ancestor != root).any():
-            depth += depth[ancestor]
-            ancestor = ancestor[ancestor]
-        hops = np.full(self.n_points, -1, dtype=np.int64)
-        hops[order[1:]] = depth[order[1:]] - 1
-        return hops
+        return hops_from(starts, indptr, indices)
 
 
 # What a propagator can be fitted on.
 Graph: TypeAlias = RBFGraph | DenseGraph | SparseGraph
-
-
-def _check_square(shape: tuple[int, ...], name: str) -> None:
-    """Refuse a graph that is not square or has no points."""
-    if shape[0] != shape[1] or shape[0] < 1:
-        raise InputError(
-            f"{name} has shape {shape}; pass a square matrix (n, n) with one row per point."
-        )

@@ -136,6 +136,17 @@ class Functions:
         return call
 
 
+class Sparse:
+    """A sparse matrix of the device."""
+
+    def __init__(self, A):
+        self.A = A
+
+    def __matmul__(self, X):
+        _refuse_host(X)
+        return _on_device(self.A @ _plain(X))
+
+
 # What a launch may be in each dimension.
 GRID = (2**31 - 1, 65_535, 65_535)
 
@@ -183,6 +194,9 @@ class ShimCard:
         assert all(array.strides[1] == array.itemsize for array in (total, A, B) if array.size)
         plain = _plain(total)
         plain += _plain(A) @ _plain(B)
+
+    def sparse(self, A):
+        return Sparse(A)
 
     def free_memory(self):
         return 2**40

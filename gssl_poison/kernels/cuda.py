@@ -23,7 +23,7 @@ from gssl_poison.kernels import cuda_stream
 DEVICES = ("auto", "cpu", "cuda")
 NO_KERNEL = (
     "device='cuda' has kernels for what is read from an RBFGraph of dense features, normalised by "
-    "rows, and for nothing else; use device='cpu' or 'auto'."
+    "rows, and for Harmonic on a symmetric SparseGraph; use device='cpu' or 'auto'."
 )
 
 _PACKAGE = Path(__file__).parents[1] / "cuda_kernels"
@@ -71,6 +71,9 @@ class Card(Protocol):
     def add_product(self, total: Any, A: Any, B: Any) -> None:
         """Add ``A @ B`` to ``total`` in place, all float64 with rows that are contiguous."""
 
+    def sparse(self, A: Any) -> Any:
+        """Return a copy of a scipy CSR matrix on the device, to multiply dense arrays by."""
+
     def free_memory(self) -> int:
         """Return how many bytes an array may take."""
 
@@ -114,6 +117,10 @@ class CupyCard:
     def __init__(self) -> None:
         self.xp: Any = _cupy()
         self._kernels: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Be the card of whatever process this is unpickled in."""
+        return card, ()
 
     def put(self, host: npt.NDArray[Any]) -> Any:
         """Return a C-ordered copy of a host array on the device."""
@@ -207,6 +214,13 @@ class CupyCard:
             total.data.ptr,
             strides[2],
         )
+
+    def sparse(self, A: Any) -> Any:
+        """Return a CSR matrix of cupyx."""
+        from cupyx.scipy.sparse import csr_matrix
+
+        parts = (self.put(part) for part in (A.data, A.indices, A.indptr))
+        return csr_matrix(tuple(parts), shape=A.shape)
 
     def free_memory(self) -> int:
         """Return what the device has free, and what cupy holds of it unused."""

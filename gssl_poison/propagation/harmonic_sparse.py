@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from gssl_poison._arrays import available_memory
 from gssl_poison.elimination import memory_needed
-from gssl_poison.exceptions import ConvergenceWarning, NumericalError
+from gssl_poison.exceptions import ConvergenceWarning, DeviceError, NumericalError
+from gssl_poison.kernels.cuda import NO_KERNEL, card_of
 from gssl_poison.linalg import AbsorbingSystem, Solution
 from gssl_poison.propagation.graphs import listening_to
 from gssl_poison.sparse_graph import SparseGraph
@@ -92,9 +93,14 @@ def prepare(
     ------
     NumericalError
         No certified answer is possible, and the graph is too large to be eliminated.
+    DeviceError
+        The graph is on a GPU, and directed.
     """
     reached = np.zeros(graph.n_points, dtype=bool)
     reached[labeled], reached[states] = True, True
+    card = card_of(graph)
+    if card is not None and not graph.symmetric:
+        raise DeviceError(NO_KERNEL)
     heard = listening_to(graph, reached)
     P, log_degree = heard.transition(False)
     among: Any = P[states]
@@ -105,6 +111,7 @@ def prepare(
         log_degree[states] if graph.symmetric else None,
         relative_error=_transition_error(heard),
         points=states,
+        card=card,
     )
     try:
         # Walks that take too long are what no iteration in float64 can follow.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.exceptions import InputError
+from gssl_poison.exceptions import DeviceError, InputError
 from gssl_poison.graph import RBFGraph
-from gssl_poison.kernels.cuda import card_of
+from gssl_poison.kernels.cuda import NO_KERNEL, card_of
 from gssl_poison.propagation.direct import DirectOperator
 from gssl_poison.propagation.fitted import Fitted
 from gssl_poison.propagation.graphs import as_sparse, listening_to, split_points
@@ -85,6 +85,8 @@ class Propagation:
             on_card = walk_of(graph, self.storage) if self.n_iter > 1 else None
             assert on_card is None or isinstance(on_card, CardWalk)  # noqa: S101 - for the checker
             operator = CardLoop(CardDirect(card, graph, rows, others), on_card, rows, self.n_iter)
+        elif card is not None:
+            raise DeviceError(NO_KERNEL)
         elif isinstance(graph, SparseGraph) or (hops != np.where(hops == 0, 0, 1)).any():
             assert not isinstance(graph, RBFGraph)  # noqa: S101 - a complete graph has one hop
             operator = StepwiseLoop(as_sparse(graph), rows, hops, self.n_iter)

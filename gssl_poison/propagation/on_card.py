@@ -32,7 +32,8 @@ def source_of(graph: Graph, columns: Integers, card: Card | None) -> Callable[[I
     """Return a function of row numbers that gives log-weights to ``columns``, on a card or not."""
     if card is not None and isinstance(graph, RBFGraph):
         return CardRows(card, graph.X, graph.gamma, columns)
-    return log_rows_of(graph, columns)
+    rows_of = log_rows_of(graph, columns)
+    return rows_of if card is None else lambda rows: card.put(rows_of(rows))
 
 
 def refuse_storage(storage: str) -> None:

@@ -9,8 +9,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.exceptions import InputTypeError
+from gssl_poison.exceptions import DeviceError, InputTypeError
 from gssl_poison.graph import RBFGraph
+from gssl_poison.kernels.cuda import NO_KERNEL, card_of
 from gssl_poison.propagation.direct import Direct
 from gssl_poison.propagation.fitted import Fitted, Operator
 from gssl_poison.propagation.graphs import as_sparse, listening_to
@@ -202,6 +203,8 @@ def _difference(parts: Floats) -> Floats:
 
 def _walk_to(graph: Graph, heard: npt.NDArray[np.bool_], storage: str) -> Walk:
     """Return the random walk on a graph to those of its points that a label has reached."""
+    if not isinstance(graph, RBFGraph) and card_of(graph) is not None:
+        raise DeviceError(NO_KERNEL)
     if isinstance(graph, SparseGraph) or not heard.all():
         assert not isinstance(graph, RBFGraph)  # noqa: S101 - a complete graph is reached at once
         return Stored(listening_to(as_sparse(graph), heard).transition(True)[0])

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gssl_poison.exceptions import NumericalError
+from gssl_poison.exceptions import DeviceError, NumericalError
 from gssl_poison.graph import DenseGraph, RBFGraph
-from gssl_poison.kernels.cuda import card_of
+from gssl_poison.kernels.cuda import NO_KERNEL, card_of
 from gssl_poison.propagation.on_card import random_walk, refuse_storage, similarity
 from gssl_poison.sparse_graph import Graph
 
@@ -196,6 +196,8 @@ def _new_similarity(graph: Graph, storage: str) -> Walk:
     if card is not None and isinstance(graph, RBFGraph):
         refuse_storage(storage)
         return similarity(card, graph)
+    if card is not None:
+        raise DeviceError(NO_KERNEL)
     if isinstance(graph, RBFGraph):
         from gssl_poison.kernels.tiles import rbf_operator
 
