@@ -18,6 +18,7 @@ from gssl_poison.sparse import (
     as_csr,
     check_csr,
     check_square,
+    edges_to_pyg,
     hops_from,
     index_type,
     pyg_to_coo,
