@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gssl_poison._arrays import Features, as_features, is_sparse
 from gssl_poison.bandwidth import Bandwidth, choose_gamma, squared_distances
 from gssl_poison.exceptions import InputError, InputTypeError
-from gssl_poison.kernels.cuda import resolve_device
+from gssl_poison.kernels.cuda import resident_of, resolve_device
 from gssl_poison.labels import encode_classes
 from gssl_poison.sparse import is_sparse_matrix
 
@@ -56,6 +56,8 @@ class RBFGraph:
         The kernel coefficient and how it was found.
     device : {"cpu", "cuda"}
         Where it is computed.
+    resident : cupy.ndarray or None
+        The points on the GPU, where they were given there; others are copied as they are needed.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class RBFGraph:
     X: Features = field(repr=False)
     bandwidth: Bandwidth
     device: str = field(repr=False, compare=False)
+    resident: Any = field(repr=False, compare=False)
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class RBFGraph:
         object.__setattr__(self, "X", features)
         object.__setattr__(self, "bandwidth", gamma)
         object.__setattr__(self, "device", used)
+        there = resident_of(X, features) if used == "cuda" else None
+        object.__setattr__(self, "resident", there)
 
     @property
     def gamma(self) -> float:

@@ -171,7 +171,8 @@ def measure_influence(
             from gssl_poison.kernels.cuda_shares import reduce_on_card, rows_of_block
 
             rows = rows_of_block(columns) if block_size is None else rows
-            results = reduce_on_card(cuda.card(), columns, _blocks(prop.unlabeled, rows), product)
+            parts = _blocks(prop.unlabeled, rows)
+            results = reduce_on_card(cuda.card(), columns, parts, product, graph.resident)
         else:
             results = in_order(
                 lambda part, workspace: reduce_block(columns, part, workspace),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -128,6 +130,48 @@ def test_the_work_is_done_on_the_card(card, rng):
         card.launched.clear()
         propagator.fit(RBFGraph(digits(), 1.0, device="cuda"), labeled).matrix()
         assert set(card.launched) == kernels
+
+
+def test_points_that_are_on_the_card_are_used_there(card, rng, monkeypatch):
+    X, labeled = digits(), labels(rng)
+    graph = RBFGraph(X, 1.0, device="cuda")
+    there = card.put(X)
+    monkeypatch.setattr("gssl_poison.graph.resident_of", lambda *_: there)
+    resident = RBFGraph(X, 1.0, device="cuda")
+    sent = []
+    put = ShimCard.put
+    monkeypatch.setattr(ShimCard, "put", lambda self, host: sent.append(host) or put(self, host))
+    for propagator in (Direct(), Propagation(3), Harmonic()):
+        sent.clear()
+        found = propagator.fit(resident, labeled).matrix()
+        assert not any(array.ndim == 2 and array.shape[1] == 64 for array in sent)
+        np.testing.assert_array_equal(found, propagator.fit(graph, labeled).matrix())
+    monkeypatch.setattr(ShimCard, "stream", None)
+    with pytest.raises(TypeError):
+        gp.measure_influence(Direct().fit(graph, labeled))
+    measured = gp.measure_influence(Direct().fit(resident, labeled), block_size=50)
+    expected = gp.measure_influence(Direct().fit(RBFGraph(X, 1.0), labeled))
+    np.testing.assert_array_equal(measured.mir, expected.mir)
+
+
+def lent(module, **attributes):
+    """Return something that says it is of a library."""
+    return type("Array", (), {"__module__": module, **attributes})()
+
+
+def test_what_is_on_a_card_already(monkeypatch):
+    rows = types.SimpleNamespace(c_contiguous=True)
+    host = np.zeros((3, 2), dtype=np.float32)
+    here = lent("cupy", dtype=host.dtype, flags=rows)
+    assert cuda.resident_of(here, host) is here
+    assert cuda.resident_of(host, host) is None
+    assert cuda.resident_of(lent("cupy", dtype=np.dtype("f8"), flags=rows), host) is None
+    columns = types.SimpleNamespace(c_contiguous=False)
+    assert cuda.resident_of(lent("cupy", dtype=host.dtype, flags=columns), host) is None
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(from_dlpack=lambda _: here))
+    tensor = lent("torch", is_cuda=True, detach=lambda self: self)
+    assert cuda.resident_of(tensor, host) is here
+    assert cuda.resident_of(lent("torch", is_cuda=False), host) is None
 
 
 def test_weights_are_shared(rng):

@@ -336,6 +336,31 @@ def resolve_device(device: str, *, able: bool = True) -> tuple[str, str]:
     return "cuda", "device 'cuda' as asked for"
 
 
+def resident_of(X: Any, host: npt.NDArray[Any]) -> Any:
+    """Return points that are on a GPU already, as they lie there, or None.
+
+    Parameters
+    ----------
+    X : cupy.ndarray, torch.Tensor or anything else
+        What the caller has given.
+    host : (n, d) ndarray
+        The same on the host: what rechecks read.
+
+    Notes
+    -----
+    No copy: torch lends its memory by DLPack, in the order of its stream. An array of another type
+    than the host's, or not in rows, is copied from the host with the others.
+    """
+    module = type(X).__module__.partition(".")[0]
+    if module == "torch" and X.is_cuda:
+        import cupy
+
+        X = cupy.from_dlpack(X.detach())
+    elif module != "cupy":
+        return None
+    return X if X.dtype == host.dtype and X.flags.c_contiguous else None
+
+
 @cache
 def card() -> CupyCard:
     """Return the card of this process.

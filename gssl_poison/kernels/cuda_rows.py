@@ -26,6 +26,8 @@ class CardRows:
     gamma : float
     columns : (c,) int64
         Row numbers of X.
+    resident : (n, d) array of the card, optional
+        The same points, where they are there already.
 
     Notes
     -----
@@ -33,8 +35,15 @@ class CardRows:
     ``8 r (c + d)`` a block. As accurate as `LogRows`, by the same rules.
     """
 
-    def __init__(self, card: Card, X: Features, gamma: float, columns: Integers) -> None:
-        self.card, self._X, self._gamma = card, X, gamma
+    def __init__(
+        self,
+        card: Card,
+        X: Features,
+        gamma: float,
+        columns: Integers,
+        resident: Any = None,
+    ) -> None:
+        self.card, self._X, self._gamma, self._resident = card, X, gamma, resident
         self._center = card.put(center_of(X, columns))
         self._points, self._squares, self._farthest = self._place(columns)
 
@@ -67,7 +76,10 @@ class CardRows:
 
     def _place(self, rows: Integers) -> tuple[Any, Any, float]:
         """Return centred points and their squared norms on the card, and the largest of these."""
-        points = self.card.put(self._X[rows]) - self._center
+        if self._resident is None:
+            points = self.card.put(self._X[rows]) - self._center
+        else:
+            points = self._resident[self.card.put(rows)] - self._center
         squares = (points * points).sum(axis=1)
         known = self.card.get(squares)
         if not np.isfinite(known).all():

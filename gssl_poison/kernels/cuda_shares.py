@@ -7,7 +7,7 @@ so that counts are those of the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -56,6 +56,7 @@ def reduce_on_card(
     columns: Columns,
     blocks: Iterable[Integers],
     product: str = "float32",
+    resident: Any = None,
 ) -> Iterator[BlockResult]:
     """Reduce blocks of rows to what they add to every column, as `reduce_block` does.
 
@@ -68,6 +69,8 @@ def reduce_on_card(
         Row numbers; `rows_of_block` says how many at a time.
     product : {"float32", "slices"}, default "float32"
         How features that are no 8-bit numbers are multiplied; see `measure_influence`.
+    resident : (n, d) array of the card, optional
+        All points, where they are there already; others are streamed.
 
     Yields
     ------
@@ -92,7 +95,7 @@ def reduce_on_card(
     others: FloatProducts | SliceProducts | None = None
     reduction = _Reduction(card, columns, most_rows)
     # Closed whatever happens: an error that is kept would keep the stream's memory.
-    with closing(card.stream(columns.X, parts)) as sources:
+    with closing(_sources(card, columns, parts, resident)) as sources:
         for rows, source in zip(parts, sources, strict=True):
             scores = None if codes is None else codes.multiply(source, rows)
             if scores is None:
@@ -208,6 +211,15 @@ class _Reduction:
             total += added
             unresolved += lost
         return first, verdict
+
+
+def _sources(card: Card, columns: Columns, parts: list[Integers], resident: Any) -> Generator[Any]:
+    """Yield the rows of each part on the card."""
+    if resident is None:
+        yield from card.stream(columns.X, parts)
+        return
+    for part in parts:
+        yield resident[card.put(part)]
 
 
 def _on_host(columns: Columns, rows: Integers) -> Iterator[BlockResult]:

@@ -31,7 +31,7 @@ _THREADS = 256
 def source_of(graph: Graph, columns: Integers, card: Card | None) -> Callable[[Integers], Any]:
     """Return a function of row numbers that gives log-weights to ``columns``, on a card or not."""
     if card is not None and isinstance(graph, RBFGraph):
-        return CardRows(card, graph.X, graph.gamma, columns)
+        return CardRows(card, graph.X, graph.gamma, columns, graph.resident)
     rows_of = log_rows_of(graph, columns)
     return rows_of if card is None else lambda rows: card.put(rows_of(rows))
 
@@ -57,7 +57,9 @@ class CardDirect:
 
     @cached_property
     def _log_rows(self) -> CardRows:
-        return CardRows(self.card, self.graph.X, self.graph.gamma, self.labeled)
+        return CardRows(
+            self.card, self.graph.X, self.graph.gamma, self.labeled, self.graph.resident
+        )
 
     def apply(self, Y: Floats) -> tuple[Floats, float]:
         """Return ``M Y``."""
@@ -289,7 +291,7 @@ def _log_weights(card: Card, graph: RBFGraph) -> Any:
             "device='cpu', or direct influence, which holds blocks only."
         )
     everyone = np.arange(n, dtype=np.int64)
-    rows_of = CardRows(card, graph.X, graph.gamma, everyone)
+    rows_of = CardRows(card, graph.X, graph.gamma, everyone, graph.resident)
     weights = card.empty((n, n), "float64")
     for part in _slices(n):
         weights[part] = rows_of(everyone[part])
