@@ -94,6 +94,18 @@ def test_codes_at_the_end_of_their_range(card):
     assert set(found.routes) == {"int8"}
 
 
+@pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize(("name", "gamma"), [("mnist-1-7", 5.0), ("cifar10-cat-ship", 0.1)])
+def test_counts_on_real_pixels(card, name, gamma, rng):
+    X = np.asarray(gp.load_dataset(name).X)
+    X = X[rng.permutation(len(X))[:1000]].astype(np.float32)
+    X = X / np.float32(255) if X.max() > 1.0 else X
+    for points, route in ((X, "int8"), (X + rng.normal(0, 0.01, X.shape).astype("f4"), "float32")):
+        found, expected = on_both(card, points, np.arange(300), gamma, size=350)
+        same_counts(found, expected)
+        assert set(found.routes) == {route}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("gamma", [5.0, 60.0, 2000.0])
 def test_slices_give_the_same_counts_and_recheck_less(card, dtype, gamma, rng):
